@@ -1,0 +1,33 @@
+# The two commands: `make demo` runs the main job, `make test` the tests. Both set up .venv first, and skip that when
+# requirements.lock and pyproject.toml have not changed since.
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+BIN := .venv/bin
+
+.PHONY: demo test lint lock
+
+.venv/.ready: requirements.lock pyproject.toml
+ifdef UV
+	uv venv --quiet --allow-existing --python $(PYTHON) .venv
+	uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+else
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+endif
+	touch $@
+
+demo: .venv/.ready
+	$(BIN)/fapo optimize pipelines/cve_to_cwe
+
+test: .venv/.ready lint
+	$(BIN)/python -m pytest -n auto
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --group dev --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock

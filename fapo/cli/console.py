@@ -1,0 +1,188 @@
+"""How fapo looks in a terminal. Results go to stdout, progress to stderr; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fapo.agent.protocol import AgentEvent
+from fapo.optimize.events import (
+    Decided,
+    Evaluated,
+    Event,
+    Finished,
+    LevelOpened,
+    Refused,
+    SearchEnded,
+    SessionEnded,
+    SessionStarted,
+    State,
+    Submitted,
+    OpenedTest,
+)
+from fapo.records import CaseRecord, Usage
+
+REPORTED_SHARE = 0.25
+"""Without a terminal, progress is one line for each such part of the cases."""
+
+
+def stdout() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def stderr(*, plain: bool) -> Console:
+    return Console(stderr=True, highlight=False, no_color=plain or None, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout and nothing else."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def dollars(cost: float | None) -> str:
+    if cost is None:
+        return "unknown cost"
+    return f"${cost:.2f}" if cost >= 1 or cost == 0 else f"${cost:.4f}"
+
+
+def count(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
+class CaseProgress:
+    """Live figures of a running evaluation: done, failures, score so far, calls, cached calls, cost, time left."""
+
+    def __init__(self, console: Console, title: str, total: int, *, plain: bool) -> None:
+        self._console = console
+        self._title = title
+        self._total = total
+        self._values: list[float] = []
+        self._failures = 0
+        self._undecided = 0
+        self._done = 0
+        self._usage = Usage()
+        self._next_line = REPORTED_SHARE
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        if console.is_terminal and not plain:
+            self._bar = Progress(
+                TextColumn("  {task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
+                TextColumn("{task.fields[figures]}"), TimeRemainingColumn(compact=True),
+                console=console, transient=True,
+            )  # fmt: skip
+            self._task = self._bar.add_task(escape(title), total=total, figures="")
+            self._bar.start()
+
+    def case_done(self, record: CaseRecord) -> None:
+        self._done += 1
+        self._usage += record.usage
+        self._failures += record.failure is not None and record.failure.owner == "pipeline"
+        self._undecided += record.value is None
+        if record.value is not None:
+            self._values.append(record.value)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, figures=self._figures())
+        elif self._done >= self._next_line * self._total and self._done < self._total:
+            self._next_line += REPORTED_SHARE
+            self._console.print(f"  {escape(self._title)}: {self._done}/{self._total}  {self._figures()}")
+
+    def _figures(self) -> str:
+        score = f"{sum(self._values) / len(self._values):.3f}" if self._values else "–"
+        parts = [f"score {score}"]
+        if self._failures:
+            parts.append(f"{self._failures} failed")
+        if self._undecided:
+            parts.append(f"{self._undecided} undecided")
+        parts.append(f"{self._usage.llm_calls} calls, {self._usage.cached_calls} cached")
+        parts.append(dollars(self._usage.cost_usd))
+        return " · ".join(parts)
+
+    def stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class TerminalNarrator:
+    """Tells a person what an optimization does, one line for each thing that happens."""
+
+    def __init__(self, console: Console, *, plain: bool) -> None:
+        self._console = console
+        self._plain = plain
+        self._progress: CaseProgress | None = None
+        self._started = time.monotonic()
+
+    def evaluating(self, title: str, total: int) -> CaseProgress:
+        self._progress = CaseProgress(self._console, title, total, plain=self._plain)
+        return self._progress
+
+    def evaluated(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def agent(self, event: AgentEvent) -> None:
+        style = {"text": "italic", "denied": "yellow", "retry": "yellow"}.get(event.kind, "dim")
+        self._print(f"  [{style}]agent {event.kind:<6} {escape(event.summary)}[/]")
+
+    def event(self, event: Event, state: State) -> None:
+        line = _line(event, state)
+        if line is not None:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
+        self._console.print(f"[dim]{minutes:2d}:{seconds:02d}[/] {line}")
+
+
+def _line(event: Event, state: State) -> str | None:
+    match event:
+        case Evaluated(variant=variant) if variant.startswith("draft-"):
+            return None
+        case Evaluated() as e:
+            failed = f", {e.failures} failed" if e.failures else ""
+            return f"[bold]{e.variant}[/] {e.split}: mean [bold]{e.mean:.3f}[/] on {e.n} cases{failed}  {_paid(e.paid)}"
+        case SessionStarted() as e:
+            return f"agent session {e.session} begins"
+        case SessionEnded() as e:
+            error = f": {escape(e.error)}" if e.error else ""
+            return f"agent session {e.session} ended ({e.status}{error}), {e.usage.llm_calls} turns, {dollars(e.usage.cost_usd)}"
+        case Submitted() as e:
+            return f"[bold cyan]variant {e.variant}[/] ({e.level}, {escape(e.technique)} at {escape(e.step)}): {escape(e.hypothesis)}"
+        case Refused() as e:
+            return f"[yellow]variant {e.variant} turned down unpaid[/]: {escape(e.reason)}"
+        case Decided() as e:
+            colour = "green" if e.verdict == "accepted" else "red"
+            return f"[bold cyan]variant {e.variant}[/] [bold {colour}]{e.verdict}[/]: {e.reason}  {_spent(state)}"
+        case LevelOpened() as e:
+            return f"[bold magenta]level {e.level} opened[/]: {escape(e.why)}"
+        case SearchEnded() as e:
+            return f"search ended ({e.status}): {escape(e.why)}"
+        case OpenedTest() as e:
+            return f"[bold]test opened, once[/], for {' and '.join(e.variants)}"
+        case Finished(status="no_gain"):
+            return "nothing was accepted: test stays sealed"
+    return None
+
+
+def _paid(usage: Usage) -> str:
+    return f"[dim]{usage.llm_calls} calls, {usage.cached_calls} cached, {dollars(usage.cost_usd)}[/]"
+
+
+def _spent(state: State) -> str:
+    task, optimizer = state.usage("task").cost_usd, state.usage("optimizer").cost_usd
+    return f"[dim]spent so far: task {dollars(task)}, optimizer {dollars(optimizer)} in ended sessions[/]"
+
+
+def table(*columns: str, right: Callable[[str], bool] = lambda _: False) -> Table:
+    """A plain table without frame; columns for which `right` holds are right-aligned."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if right(column) else "left", overflow="fold")
+    return made

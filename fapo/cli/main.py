@@ -1,0 +1,58 @@
+"""The `fapo` command. Each subcommand lives in a module of its own; only fapo.cli prints."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from fapo import __version__
+from fapo.cli.eval import eval_command
+from fapo.cli.optimize import optimize_command
+from fapo.cli.trace import trace_command
+from fapo.errors import FapoError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="fapo",
+    help="Optimize a multi-step LLM pipeline with a coding agent, and prove the gain on data that the agent never saw.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("eval")(eval_command)
+app.command("optimize")(optimize_command)
+app.command("trace")(trace_command)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Show the version and exit.")) -> None:
+    if version:
+        print(f"fapo {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. Expected errors are one line on stderr; only a bug shows a traceback."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        code = app(args=arguments, prog_name="fapo", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        console.print("[yellow]interrupted[/]: what was done is saved")
+        return INTERRUPTED
+    except FapoError as error:
+        console.print(f"[bold red]error[/] {escape(str(error))}")
+        return error.exit_code
+    return code if isinstance(code, int) else 0

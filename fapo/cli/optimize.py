@@ -1,0 +1,199 @@
+"""`fapo optimize DIR`: the main job."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fapo.config import Environment, OptimizeConfig
+    from fapo.evaluation.connect import Connection
+    from fapo.report.run_summary import RunSummary
+
+
+def optimize_command(
+    pipeline: Annotated[str | None, typer.Argument(metavar="DIR", help="Pipeline directory, or the name of a built-in one.")] = None,
+    budget_usd: Annotated[float | None, typer.Option(min=0, help="Limit on task, judge and optimizer spending.")] = None,
+    max_variants: Annotated[int, typer.Option(min=1, help="Variants that validation may be asked about.")] = 12,
+    max_minutes: Annotated[float | None, typer.Option(min=0, help="Wall-clock limit of the search.")] = None,
+    target: Annotated[float | None, typer.Option(min=0, max=1, help="Stop when validation reaches this mean.")] = None,
+    scope: Annotated[str, typer.Option(help="Levels that may be opened at all.")] = "prompt,parameter,structure",
+    model: Annotated[str | None, typer.Option(help="Replaces the pipeline's `task` model (a LiteLLM model string).")] = None,
+    optimizer_model: Annotated[str | None, typer.Option(help="The coding agent's model, or standin/optimizer.")] = None,
+    accept: Annotated[str, typer.Option(help="spend: tested gain, family-wise; mean: the paper's rule.")] = "spend",
+    concurrency: Annotated[int, typer.Option(min=1, help="Cases in flight at once.")] = 32,
+    isolation: Annotated[str, typer.Option(help="How pipeline code is confined: auto or none.")] = "auto",
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> int:
+    """Improve a pipeline with the coding agent; validate every variant; open test once, at the end."""
+    from pydantic import ValidationError
+
+    from fapo.config import OptimizeConfig, read_environment
+    from fapo.errors import UsageError
+
+    if (pipeline is None) == (resume is None):
+        raise UsageError("give a pipeline directory, or --resume RUN")
+    try:
+        config = OptimizeConfig.model_validate(
+            {"budget_usd": budget_usd, "max_variants": max_variants, "max_minutes": max_minutes, "target": target,
+             "scope": [level.strip() for level in scope.split(",")], "model": model, "optimizer_model": optimizer_model,
+             "accept": accept, "concurrency": concurrency, "isolation": isolation}
+        )  # fmt: skip
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"{option}: {first['msg']}") from None
+    return asyncio.run(_interruptible(_optimize(pipeline, config, read_environment(), resume, as_json)))
+
+
+async def _interruptible(work: Any) -> int:
+    """Run `work`; SIGTERM ends it as Ctrl-C does, so that nothing is left running."""
+    task = asyncio.ensure_future(work)
+    with contextlib.suppress(NotImplementedError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return int(await task)
+    except asyncio.CancelledError:
+        return 130
+
+
+async def _optimize(
+    pipeline: str | None, config: OptimizeConfig, environment: Environment, resume: Path | None, as_json: bool
+) -> int:
+    from fapo.cli.console import TerminalNarrator, print_json, stderr
+    from fapo.evaluation.connect import connect
+    from fapo.evaluation.project import find_pipeline, load_project
+    from fapo.optimize.outcome import conclude
+    from fapo.optimize.run import Run, create_run, reopen_run
+    from fapo.store.files import lock_directory, to_python
+
+    console = stderr(plain=environment.plain)
+    if resume is None:
+        source = find_pipeline(str(pipeline))
+        project = load_project(source, model=config.model)
+    else:
+        project, config, source = reopen_run(resume)
+    optimizer = optimizer_model_of(project.spec.models.values(), config.optimizer_model or project.spec.optimizer_model)
+    _check_agent(optimizer, environment)
+    async with connect([*project.spec.models.values(), optimizer], environment, budget_usd=config.budget_usd) as connection:
+        directory = resume.absolute() if resume is not None else create_run(source, project, config, environment.runs_dir)
+        with lock_directory(directory):
+            narrator = TerminalNarrator(console, plain=environment.plain)
+            console.print(f"[bold]fapo optimize[/] {project.spec.name}  →  {directory}")
+            for note in _notes(project.sample_note, optimizer, config):
+                console.print(f"[yellow]note[/] {note}")
+            run = Run(directory, source, project, config, gateway=connection.gateway, narrator=narrator)
+            try:
+                await _search(run, optimizer, connection, environment)
+            except BaseException:
+                console.print(f"saved; go on with: [bold]fapo optimize --resume {directory}[/]")
+                raise
+            finally:
+                run.journal.close()
+            summary = await conclude(run, optimizer_model=optimizer)
+    if as_json:
+        print_json(summary_json(summary, to_python(summary)))
+    else:
+        _show(summary)
+    return 0
+
+
+def optimizer_model_of(task_models: Any, named: str | None) -> str:
+    """The coding agent's model: as named, else the stand-in where the pipeline itself runs on one."""
+    from fapo.evaluation.connect import STANDIN_OPTIMIZER
+    from fapo.evaluation.project import STANDIN_PREFIX
+
+    if named is not None:
+        return named
+    if any(model.startswith(STANDIN_PREFIX) for model in task_models):
+        return STANDIN_OPTIMIZER
+    return "claude-opus-4-6"
+
+
+def _check_agent(optimizer: str, environment: Environment) -> None:
+    from fapo.agent.credentials import find_credentials
+    from fapo.evaluation.connect import STANDIN_OPTIMIZER
+    from fapo.optimize.search import require_credentials
+
+    if optimizer != STANDIN_OPTIMIZER:
+        require_credentials(find_credentials(environment.variables, environment.home))
+
+
+def _notes(sample: str | None, optimizer: str, config: OptimizeConfig) -> list[str]:
+    from fapo.evaluation.project import STANDIN_PREFIX
+
+    notes = [sample] if sample else []
+    if optimizer.startswith(STANDIN_PREFIX):
+        notes.append(f"{optimizer} is a rule-driven stand-in for the coding agent's model; the CLI that it drives is the real one")
+    if config.isolation == "none":
+        notes.append("--isolation none: labels and keys are readable by code that the agent writes")
+    return notes
+
+
+async def _search(run: Any, optimizer: str, connection: Connection, environment: Environment) -> None:
+    from fapo.agent.claude import ClaudeAgent
+    from fapo.agent.credentials import find_credentials
+    from fapo.evaluation.connect import STANDIN_OPTIMIZER
+    from fapo.optimize.search import Search
+
+    if optimizer == STANDIN_OPTIMIZER:
+        assert connection.standin is not None
+        variables = {"ANTHROPIC_BASE_URL": connection.standin.base_url, "ANTHROPIC_API_KEY": "standin"}
+    else:
+        found = find_credentials(environment.variables, environment.home)
+        assert found is not None
+        variables = dict(found.environment)
+    agent = ClaudeAgent()
+    await Search(run, agent, model=optimizer, environment=variables, free=optimizer == STANDIN_OPTIMIZER).go()
+
+
+def summary_json(summary: RunSummary, raw: dict[str, Any]) -> dict[str, Any]:
+    """The summary as `--json` prints it."""
+    keys = ("status", "why", "pipeline", "note", "baseline", "best", "validation_gain", "test_gain", "variants", "looks",
+            "detectable_gain", "levels", "usage", "agent", "isolation", "run_dir", "best_dir", "patch", "report")  # fmt: skip
+    return {key: raw[key] for key in keys}
+
+
+def _show(summary: RunSummary) -> None:
+    from rich.markup import escape
+
+    from fapo.cli.console import dollars, stdout, table
+    from fapo.report.run_summary import describe_gain, verdict_sentence
+
+    console = stdout()
+    console.print()
+    variants = table("variant", "level", "step", "technique", "validation", "verdict", right=lambda c: c == "validation")
+    for row in summary.variants:
+        shown = "–" if row.validation is None else f"{row.validation:.3f}"
+        variants.add_row(row.id, row.level or "", escape(row.step), escape(row.technique), shown, row.verdict or "")
+    console.print(variants)
+    console.print()
+    console.print(f"[bold]{escape(verdict_sentence(summary))}[/]")
+    figures = table("", "validation", "test", right=lambda c: c != "")
+    figures.add_row("baseline", f"{summary.baseline.validation:.3f}", _mean(summary.baseline.test))
+    if summary.best.variant != "000":
+        figures.add_row(f"best ({summary.best.variant})", f"{summary.best.validation:.3f}", _mean(summary.best.test))
+    console.print(figures)
+    if summary.validation_gain is not None:
+        console.print(f"gain on validation: {describe_gain(summary.validation_gain)}")
+    if summary.test_gain is not None:
+        console.print(f"gain on test:       {describe_gain(summary.test_gain)}")
+    usage = summary.usage
+    console.print(f"paid: task {dollars(usage.task.cost_usd)} ({usage.task.llm_calls:,} calls, {usage.task.cached_calls:,} cached), "
+                  f"judge {dollars(usage.judge.cost_usd)}, optimizer {dollars(usage.optimizer.cost_usd)}")  # fmt: skip
+    if summary.patch is not None:
+        console.print(f"best variant: {summary.best_dir}")
+        console.print(f"patch:        {summary.patch}")
+    console.print(f"report:       {summary.report}")
+    if summary.note:
+        console.print(f"[yellow]note[/] {summary.note}")
+
+
+def _mean(value: float | None) -> str:
+    return "sealed" if value is None else f"{value:.3f}"

@@ -1,0 +1,70 @@
+"""The configuration of one command, and the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field
+
+from fapo.records import LEVELS, Level, Split
+
+Isolation = Literal["auto", "none"]
+Acceptance = Literal["spend", "mean"]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EvalConfig(Frozen):
+    """What `fapo eval` was asked to do."""
+
+    split: Split = Field("validation", description="Which split to run.")
+    limit: int | None = Field(None, ge=1, description="Only the first N cases of the split.")
+    trials: int = Field(1, ge=1, description="Samples of each case.")
+    model: str | None = Field(None, description="Replaces the pipeline's `task` model.")
+    concurrency: int = Field(32, ge=1, description="Cases in flight at once.")
+    isolation: Isolation = Field("auto", description="How pipeline code is confined.")
+
+
+class OptimizeConfig(Frozen):
+    """What `fapo optimize` was asked to do; recorded in the run, so that a resumed run obeys the same limits."""
+
+    budget_usd: float | None = Field(None, gt=0, description="Limit on task, judge and optimizer spending, dollars.")
+    max_variants: int = Field(12, ge=1, description="Variants that may be submitted for validation.")
+    max_minutes: float | None = Field(None, gt=0, description="Wall-clock limit of the search.")
+    target: float | None = Field(None, gt=0, le=1, description="Stop when validation reaches this mean score.")
+    scope: tuple[Level, ...] = Field(LEVELS, description="Levels that may be opened at all.")
+    model: str | None = Field(None, description="Replaces the pipeline's `task` model.")
+    optimizer_model: str | None = Field(None, description="The coding agent's model.")
+    concurrency: int = Field(32, ge=1, description="Cases in flight at once.")
+    accept: Acceptance = Field("spend", description="`spend`: family-wise tested gain; `mean`: the paper's rule.")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="Chance that the search accepts any useless variant.")
+    isolation: Isolation = Field("auto", description="How pipeline code is confined.")
+
+
+class Environment(Frozen):
+    """What fapo takes from the process environment."""
+
+    runs_dir: Path
+    cache_file: Path
+    home: Path
+    variables: Mapping[str, str] = Field(repr=False)
+    plain: bool
+
+
+def read_environment() -> Environment:
+    """Read `FAPO_RUNS_DIR` (default `./runs`), `FAPO_CACHE_DIR` (default: the user's cache folder) and `CI`."""
+    variables = dict(os.environ)
+    cache_dir = Path(variables.get("FAPO_CACHE_DIR") or platformdirs.user_cache_dir("fapo"))
+    return Environment(
+        runs_dir=Path(variables.get("FAPO_RUNS_DIR") or "runs").absolute(),
+        cache_file=cache_dir / "replies.sqlite",
+        home=Path.home(),
+        variables=variables,
+        plain=bool(variables.get("CI")) or variables.get("TERM") == "dumb",
+    )

@@ -1,0 +1,61 @@
+"""Opens what an evaluation calls: the gateway, and the offline stand-in where a model is named `standin/...`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from fapo.config import Environment
+from fapo.evaluation.project import STANDIN_PREFIX
+from fapo.llm.budget import Budget
+from fapo.llm.cache import ReplyCache
+from fapo.llm.client import check_model
+from fapo.llm.endpoints import Endpoint
+from fapo.llm.gateway import Gateway
+from fapo.standin.process import StandinAddress, standin_server
+from fapo.errors import UsageError
+from fapo.store.files import make_directory
+
+STANDIN_READER = "standin/reader"
+STANDIN_OPTIMIZER = "standin/optimizer"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    gateway: Gateway
+    budget: Budget
+    standin: StandinAddress | None
+
+
+@asynccontextmanager
+async def connect(
+    models: Iterable[str], environment: Environment, *, budget_usd: float | None = None
+) -> AsyncIterator[Connection]:
+    """A gateway to `models` for as long as the context lasts.
+
+    Raises UsageError for unknown model strings, and CredentialsError for missing keys, before any money is spent.
+    """
+    names = sorted(set(models))
+    for name in names:
+        if not name.startswith(STANDIN_PREFIX):
+            check_model(name)
+        elif name not in (STANDIN_READER, STANDIN_OPTIMIZER):
+            raise UsageError(f"unknown model `{name}`: the stand-ins are {STANDIN_READER} and {STANDIN_OPTIMIZER}")
+    async with AsyncExitStack() as stack:
+        standin = None
+        endpoints: dict[str, Endpoint] = {}
+        if any(name.startswith(STANDIN_PREFIX) for name in names):
+            standin = await stack.enter_async_context(standin_server())
+            endpoints[STANDIN_READER] = Endpoint(
+                model="openai/standin-reader",
+                api_base=f"{standin.base_url}/v1",
+                api_key="standin",
+                identity=f"standin/reader@{standin.digest}",
+                free=True,
+            )
+        make_directory(environment.cache_file.parent)
+        budget = Budget(usd=budget_usd)
+        gateway = Gateway(cache=ReplyCache(environment.cache_file), budget=budget, endpoints=endpoints)
+        stack.push_async_callback(gateway.aclose)
+        yield Connection(gateway, budget, standin)

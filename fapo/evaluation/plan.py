@@ -1,0 +1,47 @@
+"""From what was asked to a plan: which cases, under which name, in which directory."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fapo.config import EvalConfig
+from fapo.errors import UsageError
+from fapo.evaluation.evaluate import EvaluationPlan, Manifest
+from fapo.evaluation.project import Project, cases_digest
+from fapo.store.files import make_directory
+from fapo.store.variants import snapshot_digest, take_snapshot, write_snapshot
+
+
+def plan_evaluation(project: Project, config: EvalConfig, runs_dir: Path, *, resume: str | None = None) -> EvaluationPlan:
+    """Plan an evaluation of a pipeline as it is now, in a new directory under `runs_dir` or in an interrupted one.
+
+    The worker runs a snapshot, so that edits made meanwhile change nothing, and case files beside the code stay out of its
+    reach.
+    """
+    if resume is None:
+        make_directory(runs_dir)
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
+        directory = runs_dir / f"{stamp}-eval-{project.spec.name}"
+    else:
+        directory = Path(resume).absolute()
+        if not directory.is_dir():
+            raise UsageError("no such evaluation", path=resume)
+    code = directory / "pipeline"
+    snapshot = take_snapshot(code if code.exists() else project.directory)
+    if not code.exists():
+        write_snapshot(snapshot, code, read_only=True)
+    cases = project.cases(config.split)[: config.limit]
+    manifest = Manifest(
+        pipeline=project.spec.name,
+        variant=project.spec.name,
+        variant_digest=snapshot_digest(snapshot),
+        split=config.split,
+        cases_digest=cases_digest(cases),
+        score=project.score.name,
+        score_digest=project.score.digest,
+        trials=config.trials,
+        models=project.spec.models,
+        sample=project.sample_note,
+    )
+    return EvaluationPlan(code, project.spec, cases, project.score, manifest, directory, config.concurrency, config.isolation)

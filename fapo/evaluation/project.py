@@ -1,0 +1,92 @@
+"""A pipeline with what it is measured on: read and checked as a whole, before a call is paid for."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fapo.data import Benchmark, find_builtin, inline_benchmark, load_benchmark
+from fapo.errors import UsageError
+from fapo.evaluation.scoring import ScoreFunction, load_score
+from fapo.pipeline.check import StepCall, check_pipeline
+from fapo.pipeline.spec import SPEC_FILE, PipelineSpec, load_spec
+from fapo.records import Case, Split
+
+STANDIN_PREFIX = "standin/"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One pipeline directory, checked, with its benchmark and score function."""
+
+    directory: Path
+    spec: PipelineSpec
+    steps: tuple[StepCall, ...]
+    benchmark: Benchmark
+    score: ScoreFunction
+
+    def cases(self, split: Split) -> tuple[Case, ...]:
+        return self.benchmark.cases(split)
+
+    def clusters(self, split: Split) -> dict[str, str] | None:
+        """Case id to cluster, where the benchmark names a metadata key for it."""
+        key = self.benchmark.cluster
+        return {case.id: str(case.metadata[key]) for case in self.cases(split)} if key else None
+
+    @property
+    def sample_note(self) -> str | None:
+        """The sentence that every output carries when a stand-in answers instead of a model."""
+        names = sorted({model for model in self.spec.models.values() if model.startswith(STANDIN_PREFIX)})
+        if not names:
+            return None
+        return f"{', '.join(names)} is an offline stand-in, not a language model: these figures show the machinery, not model quality"
+
+
+def find_pipeline(name: str) -> Path:
+    """The directory that `name` means: a path, or the name of a built-in pipeline."""
+    path = Path(name)
+    if path.is_dir():
+        return path
+    builtin = find_builtin("pipelines", path.name) if path.parts[:-1] in ((), ("pipelines",)) else None
+    if builtin is None:
+        raise UsageError("no such pipeline directory, and no built-in pipeline of this name", path=name)
+    return builtin
+
+
+def load_project(directory: Path, *, model: str | None = None, data_from: Path | None = None) -> Project:
+    """Read and check a pipeline, its benchmark and its score. `model` replaces the `task` model.
+
+    `data_from` is the directory that inline `data:` and `score:` paths are relative to, if it is not `directory` itself.
+    """
+    spec = load_spec(directory)
+    if model is not None:
+        spec = spec.model_copy(update={"models": spec.models | {"task": model}})
+    steps = check_pipeline(directory, spec)
+    home = data_from or directory
+    benchmark = _benchmark(spec, home)
+    near = benchmark.directory if spec.data is None else home
+    score = load_score(spec.score or benchmark.score, near)
+    return Project(directory, spec, steps, benchmark, score)
+
+
+def _benchmark(spec: PipelineSpec, home: Path) -> Benchmark:
+    if spec.data is not None:
+        splits = {split: home / path for split, path in spec.data.model_dump().items()}
+        return inline_benchmark(spec.name, home, splits, score=str(spec.score), closed_labels=spec.closed_labels)
+    assert spec.benchmark is not None
+    path = home / spec.benchmark if "/" in spec.benchmark else find_builtin("benchmarks", spec.benchmark)
+    if path is None or not path.is_dir():
+        raise UsageError(f"unknown benchmark `{spec.benchmark}`", path=home / SPEC_FILE)
+    return load_benchmark(path)
+
+
+def cases_digest(cases: tuple[Case, ...]) -> str:
+    """SHA-256 over ids, inputs and labels of cases in order."""
+    return hashlib.sha256(repr(cases).encode()).hexdigest()
+
+
+def with_model(project: Project, model: str | None) -> Project:
+    if model is None:
+        return project
+    return replace(project, spec=project.spec.model_copy(update={"models": project.spec.models | {"task": model}}))

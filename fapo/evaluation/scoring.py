@@ -1,0 +1,54 @@
+"""Score functions: found by name or path, called in the parent, held to their contract."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fapo.data import find_builtin
+from fapo.errors import ScorerError, UsageError
+from fapo.records import Case, Prediction, Score
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreFunction:
+    """A score function and what identifies it."""
+
+    name: str
+    path: Path
+    digest: str
+    function: Callable[[Case, Prediction], Score]
+
+    def __call__(self, case: Case, prediction: Prediction) -> Score:
+        """Score one prediction. Raises ScorerError where the function raises or leaves [0, 1]."""
+        try:
+            score = self.function(case, prediction)
+        except Exception as error:
+            raise ScorerError(f"{self.path}: raised on case {case.id}: {type(error).__name__}: {error}") from error
+        if not isinstance(score, Score) or not math.isfinite(score.value) or not 0 <= score.value <= 1:
+            raise ScorerError(f"{self.path}: case {case.id}: must return fapo.Score with a value in [0, 1], not {score!r}")
+        return score
+
+
+def load_score(name: str, near: Path) -> ScoreFunction:
+    """The score function `name`: a `.py` path relative to `near`, or the name of a file in `scores/`."""
+    path = near / name if name.endswith(".py") else find_builtin("scores", f"{name}.py")
+    if path is None or not path.is_file():
+        raise UsageError(f"unknown score `{name}`: neither a built-in score nor a Python file", path=near)
+    spec = importlib.util.spec_from_file_location(f"fapo_score_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"raises on import: {type(error).__name__}: {error}", path=path) from error
+    function = getattr(module, "score", None)
+    if not callable(function) or len(inspect.signature(function).parameters) != 2:
+        raise UsageError("must define `def score(case, prediction) -> Score`", path=path)
+    return ScoreFunction(path.stem, path, hashlib.sha256(path.read_bytes()).hexdigest(), function)

@@ -1,0 +1,283 @@
+"""The events of a run, one line each in `journal.jsonl`, and the state that they fold into.
+
+The journal alone is enough to resume: whatever the loop decides, it decides from a State.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, TypeAdapter
+
+from fapo.records import Level, Split, Usage
+from fapo.store.files import LineLog, read_lines
+
+Verdict = Literal["accepted", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run began; its inputs are frozen in `run.json`."""
+
+    event: Literal["started"] = "started"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    session: int
+    event: Literal["session_started"] = "session_started"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """An agent session ended. `usage.cost_usd` is what the agent's own calls cost."""
+
+    session: int
+    status: str
+    error: str | None
+    usage: Usage
+    sdk: str
+    cli: str
+    event: Literal["session_ended"] = "session_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """An evaluation finished. `paid` is what this run paid for it, resumed parts included.
+
+    `limit` is set where only the first cases of the split were run.
+    """
+
+    variant: str
+    split: Split
+    limit: int | None
+    mean: float
+    n: int
+    failures: int
+    paid: Usage
+    isolation: str
+    event: Literal["evaluated"] = "evaluated"
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A variant was frozen under `variants/`; `look` numbers it among those that validation is asked about."""
+
+    variant: str
+    parent: str
+    digest: str
+    level: Level
+    hypothesis: str
+    technique: str
+    step: str
+    look: int
+    event: Literal["submitted"] = "submitted"
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The verdict on a submitted variant. `difference` is None where it was rejected before it cost anything."""
+
+    variant: str
+    verdict: Verdict
+    reason: str
+    difference: float | None = None
+    p: float | None = None
+    alpha: float | None = None
+    event: Literal["decided"] = "decided"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A submission that review turned down before it cost anything; it is no look at validation."""
+
+    variant: str
+    parent: str
+    level: Level | None
+    hypothesis: str
+    technique: str
+    step: str
+    reason: str
+    event: Literal["refused"] = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class LevelOpened:
+    level: Level
+    why: str
+    event: Literal["level_opened"] = "level_opened"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchEnded:
+    """The search is over, for the reason that `status` names; test comes next."""
+
+    status: str
+    why: str
+    event: Literal["search_ended"] = "search_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTest:
+    """The test split is about to be read, for these variants and never again."""
+
+    variants: tuple[str, ...]
+    event: Literal["test_opened"] = "test_opened"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    status: str
+    event: Literal["finished"] = "finished"
+
+
+Event = (
+    Started | SessionStarted | SessionEnded | Evaluated | Submitted | Decided | Refused | LevelOpened
+    | SearchEnded | OpenedTest | Finished
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the journal. `time` is seconds since the epoch."""
+
+    time: float
+    event: Annotated[Event, Discriminator("event")]
+
+
+_ENTRY = TypeAdapter(Entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One idea that was submitted, with what became of it."""
+
+    variant: str
+    parent: str
+    level: Level | None
+    hypothesis: str
+    technique: str
+    step: str
+    verdict: Verdict | None
+    reason: str
+    difference: float | None
+    looked: bool
+    """Whether validation was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a run knows so far."""
+
+    incumbent: str = "000"
+    open_levels: tuple[Level, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    evaluations: dict[tuple[str, Split, int | None], Evaluated] = field(default_factory=dict)
+    sessions: tuple[SessionEnded, ...] = ()
+    sessions_started: int = 0
+    search_ended: SearchEnded | None = None
+    test_opened: bool = False
+    finished: Finished | None = None
+    started_at: float = 0.0
+
+    @property
+    def looks(self) -> int:
+        return sum(attempt.looked for attempt in self.attempts)
+
+    @property
+    def undecided(self) -> Attempt | None:
+        """A variant that was frozen when the run was interrupted, and not judged yet."""
+        return next((attempt for attempt in self.attempts if attempt.verdict is None), None)
+
+    def attempt(self, variant: str) -> Attempt:
+        return next(attempt for attempt in self.attempts if attempt.variant == variant)
+
+    def evaluated(self, variant: str, split: Split) -> Evaluated | None:
+        """The evaluation of a variant on a whole split, if there is one."""
+        return self.evaluations.get((variant, split, None))
+
+    def level_of(self, variant: str) -> Level | None:
+        """The highest level at which a variant differs from the baseline, over all its accepted ancestors."""
+        ranks: dict[Level, int] = {"prompt": 0, "parameter": 1, "structure": 2}
+        levels: list[Level] = []
+        while variant != "000":
+            attempt = self.attempt(variant)
+            if attempt.level is not None:
+                levels.append(attempt.level)
+            variant = attempt.parent
+        return max(levels, key=lambda level: ranks[level], default=None)
+
+    def usage(self, purpose: Literal["task", "optimizer"]) -> Usage:
+        if purpose == "task":
+            return sum((done.paid for done in self.evaluations.values()), Usage())
+        return sum((session.usage for session in self.sessions), Usage())
+
+
+def fold(state: State, entry: Entry) -> State:
+    """The state after one more event."""
+    match entry.event:
+        case Started():
+            return replace(state, started_at=entry.time)
+        case SessionStarted():
+            return replace(state, sessions_started=state.sessions_started + 1)
+        case SessionEnded() as ended:
+            return replace(state, sessions=(*state.sessions, ended))
+        case Evaluated() as done:
+            return replace(state, evaluations=state.evaluations | {(done.variant, done.split, done.limit): done})
+        case Submitted() as new:
+            attempt = Attempt(new.variant, new.parent, new.level, new.hypothesis, new.technique, new.step,
+                              verdict=None, reason="", difference=None, looked=True)  # fmt: skip
+            return replace(state, attempts=(*state.attempts, attempt))
+        case Refused() as new:
+            attempt = Attempt(new.variant, new.parent, new.level, new.hypothesis, new.technique, new.step,
+                              verdict="rejected", reason=new.reason, difference=None, looked=False)  # fmt: skip
+            return replace(state, attempts=(*state.attempts, attempt))
+        case Decided() as verdict:
+            attempts = tuple(
+                replace(old, verdict=verdict.verdict, reason=verdict.reason, difference=verdict.difference)
+                if old.variant == verdict.variant
+                else old
+                for old in state.attempts
+            )
+            incumbent = verdict.variant if verdict.verdict == "accepted" else state.incumbent
+            return replace(state, attempts=attempts, incumbent=incumbent)
+        case LevelOpened() as opened:
+            return replace(state, open_levels=(*state.open_levels, opened.level))
+        case SearchEnded() as ended_search:
+            return replace(state, search_ended=ended_search)
+        case OpenedTest():
+            return replace(state, test_opened=True)
+        case Finished() as finished:
+            return replace(state, finished=finished)
+
+
+class Journal:
+    """The run's event log and the state that follows from it."""
+
+    def __init__(self, path: Path) -> None:
+        self._log = LineLog(path)
+        self.state = replay(read_entries(path))
+
+    def append(self, event: Event) -> None:
+        """Write the event, then let it take effect."""
+        entry = Entry(time.time(), event)
+        self._log.append(_ENTRY.dump_json(entry))
+        self.state = fold(self.state, entry)
+
+    def close(self) -> None:
+        self._log.close()
+
+
+def read_entries(path: Path) -> Iterable[Entry]:
+    return (_ENTRY.validate_json(line) for line in read_lines(path))
+
+
+def replay(entries: Iterable[Entry]) -> State:
+    state = State()
+    for entry in entries:
+        state = fold(state, entry)
+    return state

@@ -1,0 +1,69 @@
+"""The result of a finished run: the summary, the report and the patch, made from its journal and evaluations."""
+
+from __future__ import annotations
+
+from fapo.evaluation.evaluate import Evaluation
+from fapo.optimize.run import BASELINE, Run
+from fapo.optimize.tools import detectable_gain
+from fapo.records import Split, Usage
+from fapo.report.patch import unified_patch
+from fapo.report.run_summary import AgentFacts, Best, Gain, Means, RunSummary, Spending, VariantRow, run_markdown
+from fapo.stats import paired_comparison
+from fapo.store.files import write_atomic
+
+
+async def conclude(run: Run, *, optimizer_model: str) -> RunSummary:
+    """Write `report.md` and `best.patch` into the run and return the summary. Pays for nothing: all is on disk."""
+    state = run.state
+    assert state.search_ended is not None
+    best = state.incumbent
+    improved = best != BASELINE
+    patch = run.directory / "best.patch"
+    if improved:
+        write_atomic(patch, unified_patch(run.snapshot(BASELINE), run.snapshot(best)))
+    last = state.sessions[-1] if state.sessions else None
+    summary = RunSummary(
+        status="improved" if improved else "no_gain",
+        why=state.search_ended.why,
+        pipeline=run.project.spec.name,
+        note=run.project.sample_note,
+        baseline=Means(_mean(run, BASELINE, "validation"), _mean(run, BASELINE, "test") if improved else None),
+        best=Best(best, state.level_of(best), _mean(run, best, "validation"), _mean(run, best, "test") if improved else None),
+        validation_gain=await _gain(run, best, "validation") if improved else None,
+        test_gain=await _gain(run, best, "test") if improved else None,
+        variants=tuple(_rows(run)),
+        looks=state.looks,
+        detectable_gain=detectable_gain(run),
+        levels=state.open_levels,
+        usage=Spending(state.usage("task"), Usage(), state.usage("optimizer")),
+        agent=AgentFacts(last.sdk if last else "", last.cli if last else "", optimizer_model, state.sessions_started),
+        isolation=", ".join(sorted({done.isolation for done in state.evaluations.values()})),
+        run_dir=str(run.directory),
+        best_dir=str(run.variant_dir(best)),
+        patch=str(patch) if improved else None,
+        report=str(run.directory / "report.md"),
+    )
+    write_atomic(run.directory / "report.md", run_markdown(summary))
+    return summary
+
+
+def _mean(run: Run, variant: str, split: Split) -> float:
+    done = run.state.evaluated(variant, split)
+    assert done is not None
+    return done.mean
+
+
+async def _gain(run: Run, best: str, split: Split) -> Gain:
+    candidate: Evaluation = await run.evaluate(best, split)
+    baseline = await run.evaluate(BASELINE, split)
+    found = paired_comparison(candidate.values, baseline.values, clusters=run.project.clusters(split))
+    return Gain(found.difference, (found.low, found.high), found.p_two_sided, found.n, found.won, found.lost)
+
+
+def _rows(run: Run) -> list[VariantRow]:
+    rows = []
+    for a in run.state.attempts:
+        done = run.state.evaluated(a.variant, "validation")
+        rows.append(VariantRow(a.variant, a.parent, a.level, a.technique, a.step, a.hypothesis, a.verdict, a.reason,
+                               a.difference, done.mean if done else None))  # fmt: skip
+    return rows

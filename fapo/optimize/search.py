@@ -1,0 +1,139 @@
+"""The search: baseline, then agent sessions until a limit, a target or the agent ends them, then test, once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+from fapo.agent.protocol import Agent, AgentResult, AgentTask
+from fapo.errors import AgentError, CredentialsError
+from fapo.optimize.events import Finished, SearchEnded, SessionEnded, SessionStarted, OpenedTest
+from fapo.optimize.run import BASELINE, Run, begin
+from fapo.optimize.tools import Toolbox
+from fapo.optimize.workspace import editable
+from fapo.records import Usage
+
+MAX_IDLE_SESSIONS = 2
+"""Sessions in a row that end without a new submission or `finish` before the run gives up on the agent."""
+MAX_TURNS = 400
+STALL_S = 600.0
+
+_PLAYBOOK = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True)  # noqa: S701 - a prompt, not HTML
+
+
+class Search:
+    """Drives one run to its end. Call `go` again on a run that was interrupted: it continues."""
+
+    def __init__(self, run: Run, agent: Agent, *, model: str, environment: Mapping[str, str], free: bool) -> None:
+        self._run = run
+        self._agent = agent
+        self._model = model
+        self._environment = dict(environment)
+        self._free = free
+
+    async def go(self) -> None:
+        """Search, then open test. Raises ProviderError, BudgetExceeded or AgentError; the run can be resumed after each."""
+        run = self._run
+        begin(run)
+        if run.state.search_ended is None:
+            await run.evaluate(BASELINE, "validation")
+            await run.evaluate(BASELINE, "train")
+            if (open_question := run.state.undecided) is not None:
+                await run.decide(open_question.variant)
+            await self._sessions()
+        if run.state.finished is None:
+            await self._open_test()
+
+    async def _sessions(self) -> None:
+        run = self._run
+        idle = 0
+        while (stop := run.why_stop()) is None:
+            before = len(run.state.attempts)
+            toolbox, result = await self._session()
+            if toolbox.fault is not None:
+                raise toolbox.fault
+            if toolbox.finished is not None:
+                stop = ("agent", toolbox.finished)
+                break
+            idle = 0 if len(run.state.attempts) > before else idle + 1
+            if idle >= MAX_IDLE_SESSIONS:
+                raise AgentError(f"the agent ended {idle} sessions without a submission: {result.error or result.status}")
+        run.log(SearchEnded(*stop))
+
+    async def _session(self) -> tuple[Toolbox, AgentResult]:
+        run = self._run
+        number = run.state.sessions_started + 1
+        stop = asyncio.Event()
+        toolbox = Toolbox(run, stop.set)
+        run.workspace.fill(run.snapshot(run.state.incumbent), run.project.cases("train"), run.project.score.path)
+        run.workspace.write_ledger(run.state)
+        await run.attribution()
+        run.log(SessionStarted(number))
+        task = AgentTask(
+            workspace=run.workspace.directory,
+            home=run.directory / "agent",
+            system_prompt=self._playbook(),
+            prompt=f"Workspace: {run.workspace.directory}\nOptimize the pipeline. Begin with the ledger, `status` and `attribution`.",
+            tools=toolbox.tools(),
+            editable=lambda: editable(run.state.open_levels),
+            model=self._model,
+            environment=self._environment,
+            max_turns=MAX_TURNS,
+            max_budget_usd=None if self._free else run.dollars_left(),
+            stall_s=STALL_S,
+            stop=stop,
+        )
+        timer = self._end_in_time(stop)
+        try:
+            result = await self._agent.run(task, run.narrator.agent)
+        finally:
+            if timer is not None:
+                timer.cancel()
+        cost = 0.0 if self._free else result.cost_usd
+        usage = Usage(result.turns, 0, result.input_tokens, result.output_tokens, cost)
+        run.log(SessionEnded(number, result.status, result.error, usage, result.sdk_version, result.cli_version or ""))
+        return toolbox, result
+
+    def _end_in_time(self, stop: asyncio.Event) -> asyncio.TimerHandle | None:
+        minutes = self._run.config.max_minutes
+        if minutes is None:
+            return None
+        left = self._run.state.started_at + 60 * minutes - time.time()
+        return asyncio.get_running_loop().call_later(max(left, 0), stop.set)
+
+    def _playbook(self) -> str:
+        spec = self._run.project.spec
+        guidance = Path(self._run.source, "playbook.md")
+        return _PLAYBOOK.from_string(resources.files(__package__).joinpath("playbook.md").read_text(encoding="utf-8")).render(
+            workspace=self._run.workspace.directory,
+            pipeline=spec.name,
+            task=spec.task,
+            steps=self._run.project.steps,
+            guidance=guidance.read_text(encoding="utf-8").strip() if guidance.is_file() else "",
+        )
+
+    async def _open_test(self) -> None:
+        """Baseline and best on test, the only time that test is read. Without a gain on validation it stays sealed."""
+        run = self._run
+        best = run.state.incumbent
+        if best == BASELINE:
+            run.log(Finished("no_gain"))
+            return
+        if not run.state.test_opened:
+            run.log(OpenedTest((BASELINE, best)))
+        await run.evaluate(BASELINE, "test")
+        await run.evaluate(best, "test")
+        run.log(Finished("improved"))
+
+
+def require_credentials(found: object | None) -> None:
+    """Raise CredentialsError where no credentials for the agent were found."""
+    if found is None:
+        raise CredentialsError(
+            "no credentials for the optimizer: set ANTHROPIC_API_KEY, log in with `claude`, or use --optimizer-model standin/optimizer"
+        )

@@ -1,0 +1,180 @@
+"""fapo's tools, as the agent sees them: each answers with one small JSON object; detail goes into workspace files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from fapo import stats
+from fapo.agent.protocol import AgentTool
+from fapo.errors import FapoError, UsageError
+from fapo.optimize.events import Decided
+from fapo.optimize.levels import closed_reasons
+from fapo.optimize.run import Run
+from fapo.optimize.workspace import editable
+from fapo.records import LEVELS, Level
+
+SHOWN_EXAMPLES = 5
+SHOWN_FEEDBACK = 8
+
+Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Toolbox:
+    """The tools of one session. `finished` holds the agent's summary once it called `finish`.
+
+    `fault` holds an error that must end the session, such as a provider outage: the agent cannot mend it.
+    """
+
+    def __init__(self, run: Run, end_session: Callable[[], None]) -> None:
+        self._run = run
+        self._end_session = end_session
+        self.finished: str | None = None
+        self.fault: FapoError | None = None
+
+    def tools(self) -> tuple[AgentTool, ...]:
+        text = {"type": "string"}
+        submit = {"hypothesis": text, "technique": text, "step": text}
+        level = {"level": {"type": "string", "enum": ["parameter", "structure"]}, "reason": text}
+        limit = {"limit": {"type": "integer", "minimum": 1, "description": "only the first N train cases"}}
+        return (
+            self._tool("status", "Incumbent, open levels, files, scores, what was tried, what is left.", {}, self._status),
+            self._tool("attribution", "Where the incumbent loses its score on train, by step and by level.", {}, self._attribution),
+            self._tool("evaluate_train", "Run the workspace as it stands on train.", limit, self._evaluate_train, required=()),
+            self._tool("submit", "Freeze the workspace as a variant; it is reviewed, then validated against the incumbent. "
+                       "Give one hypothesis, the technique's short name, and the step that it concerns.", submit, self._submit),  # fmt: skip
+            self._tool("request_level", "Ask fapo to open a level.", level, self._request_level),
+            self._tool("finish", "End the optimization.", {"summary": text}, self._finish),
+        )
+
+    def _tool(self, name: str, description: str, properties: dict[str, Any], handler: Handler,
+              *, required: tuple[str, ...] | None = None) -> AgentTool:  # fmt: skip
+        async def answer(arguments: dict[str, Any]) -> str:
+            try:
+                return json.dumps(await handler(arguments), ensure_ascii=False)
+            except UsageError:
+                raise
+            except FapoError as error:
+                self.fault = error
+                self._end_session()
+                raise
+
+        needed = list(properties) if required is None else list(required)
+        schema = {"type": "object", "properties": properties, "required": needed, "additionalProperties": False}
+        return AgentTool(name, description, schema, answer, read_only=False)
+
+    async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
+        run, state = self._run, self._run.state
+        train = await run.evaluate(state.incumbent, "train")
+        validation = await run.evaluate(state.incumbent, "validation")
+        snapshot = run.snapshot(state.incumbent)
+        return {
+            "pipeline": run.project.spec.name,
+            "task": run.project.spec.task,
+            "incumbent": state.incumbent,
+            "open_levels": list(state.open_levels),
+            "closed_levels": closed_reasons(state, run.scope, await run.shares()),
+            "editable": list(editable(state.open_levels)),
+            "steps": [
+                {"name": s.name, "kind": s.kind, "prompt": f"pipeline/prompts/{s.name}.md" if s.kind == "llm" else None}
+                for s in run.project.steps
+            ],
+            "files": [{"path": f"pipeline/{path}", "bytes": len(content)} for path, content in snapshot.items()],
+            "train": {"n": len(train.values), "mean": round(train.mean, 4), "failures": len(train.failed("pipeline"))},
+            "validation": {"n": len(validation.values), "mean": round(validation.mean, 3)},
+            "variants_left": self._variants_left(),
+            "tried": [
+                {"variant": a.variant, "level": a.level, "technique": a.technique, "step": a.step, "verdict": a.verdict,
+                 "difference": None if a.difference is None else round(a.difference, 3)}
+                for a in state.attempts
+            ],
+            "target": run.config.target,
+            "detectable_gain": round(detectable_gain(run), 3),
+            "usd_left": run.dollars_left(),
+        }  # fmt: skip
+
+    async def _attribution(self, _: dict[str, Any]) -> dict[str, Any]:
+        run = self._run
+        found = await run.attribution()
+        return {
+            "n": found.n,
+            "mean": round(found.mean, 4),
+            "lost": round(found.lost, 4),
+            "by_step": [
+                {"step": blame.step, "category": blame.category, "levels": list(blame.levels), "cases": blame.cases,
+                 "share": round(blame.share, 3), "confidence": blame.confidence, "evidence": blame.evidence,
+                 "examples": list(blame.examples)[:SHOWN_EXAMPLES]}
+                for blame in found.by_step
+            ],
+            "by_level": {level: round(share, 3) for level, share in found.by_level.items()},
+            "recommended_level": found.recommended_level,
+            "why": found.why,
+            "traces": f"train/traces/{run.state.incumbent}/",
+        }  # fmt: skip
+
+    async def _evaluate_train(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        limit = arguments.get("limit")
+        total = len(self._run.project.cases("train"))
+        limit = None if limit is None or int(limit) >= total else int(limit)
+        evaluation, incumbent, traces = await self._run.evaluate_workspace(limit)
+        values = evaluation.values
+        base = [incumbent.values[case] for case in values]
+        incumbent_mean = sum(base) / len(base)
+        feedback = [r.score.feedback for r in evaluation.records if r.score and r.score.value < 1 and r.score.feedback]
+        return {
+            "n": len(values),
+            "mean": round(evaluation.mean, 4),
+            "incumbent_mean": round(incumbent_mean, 4),
+            "difference": round(evaluation.mean - incumbent_mean, 4),
+            "failures": len(evaluation.failed("pipeline")),
+            "feedback": feedback[:SHOWN_FEEDBACK],
+            "traces": traces,
+        }
+
+    async def _submit(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        run = self._run
+        if (stop := run.why_stop()) is not None:
+            raise UsageError(f"the search is over: {stop[1]}; call finish")
+        verdict = await run.submit(*(str(arguments[key])[:500] for key in ("hypothesis", "technique", "step")))
+        judged = isinstance(verdict, Decided)
+        accepted = isinstance(verdict, Decided) and verdict.verdict == "accepted"
+        if judged:
+            run.workspace.restore(run.snapshot(run.state.incumbent))
+        run.workspace.write_ledger(run.state)
+        if accepted:
+            await run.attribution()
+        if run.why_stop() is not None:
+            self._end_session()
+        attempt = run.state.attempt(verdict.variant)
+        return {
+            "variant": verdict.variant,
+            "level": attempt.level,
+            "verdict": attempt.verdict,
+            "reason": attempt.reason,
+            "difference": None if attempt.difference is None else round(attempt.difference, 3),
+            "open_levels": list(run.state.open_levels),
+            "variants_left": self._variants_left(),
+            "workspace": f"incumbent {run.state.incumbent} restored" if judged and not accepted else "kept",
+        }
+
+    async def _request_level(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        if arguments["level"] not in LEVELS:
+            raise UsageError(f"no such level: {arguments['level']}")
+        decision = await self._run.request_level(cast(Level, arguments["level"]))
+        return {"granted": decision.granted, "why": decision.why, "open_levels": list(self._run.state.open_levels)}
+
+    async def _finish(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self.finished = str(arguments["summary"])[:2000]
+        return {"finished": True}
+
+    def _variants_left(self) -> int:
+        return self._run.config.max_variants - self._run.state.looks
+
+
+def detectable_gain(run: Run) -> float:
+    """The smallest true gain that the first look at validation would detect with 80 % power."""
+    done = run.state.evaluated("000", "validation")
+    assert done is not None
+    alpha = stats.spend(run.config.alpha, 1, run.config.max_variants) if run.config.accept == "spend" else 0.5
+    return stats.detectable_gain(done.n, alpha=alpha, baseline=done.mean)

@@ -1,0 +1,102 @@
+"""The agent's workspace: the pipeline copy, train cases and traces, the score's source, the ledger, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from fapo.optimize.events import State
+from fapo.records import Case, CaseRecord, Level
+from fapo.report.trace_text import trace_markdown
+from fapo.store.files import to_json, write_atomic
+from fapo.store.variants import Snapshot, take_snapshot, write_snapshot
+
+PASSING_TRACES = 10
+
+_EDITABLE: dict[Level, tuple[str, ...]] = {
+    "prompt": ("pipeline/prompts/*.md",),
+    "parameter": ("pipeline/pipeline.yaml", "pipeline/prompts/*.md"),
+    "structure": ("pipeline/**/*.py", "pipeline/prompts/*.md", "pipeline/resources/**"),
+}
+
+
+class Workspace:
+    """The directory in which the agent works."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.pipeline = directory / "pipeline"
+
+    def fill(self, snapshot: Snapshot, train: Iterable[Case], score: Path) -> None:
+        """Lay the workspace anew, with `snapshot` as the pipeline."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(parents=True)
+        self.restore(snapshot)
+        lines = b"".join(to_json(case) + b"\n" for case in train)
+        write_atomic(self.directory / "train" / "cases.jsonl", lines)
+        write_atomic(self.directory / "score" / score.name, score.read_bytes())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Set the pipeline copy back to `snapshot`."""
+        shutil.rmtree(self.pipeline, ignore_errors=True)
+        write_snapshot(snapshot, self.pipeline)
+
+    def snapshot(self) -> dict[str, bytes]:
+        """The pipeline copy as it stands. Raises UsageError for links and special files."""
+        return take_snapshot(self.pipeline)
+
+    def write_traces(self, variant: str, records: Iterable[CaseRecord], cases: Mapping[str, Case]) -> str:
+        """One readable file for each failing case and a few passing ones; returns the folder, relative."""
+        folder = Path("train", "traces", variant)
+        target = self.directory / folder
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        rows = ["| case | score | feedback |", "|---|--:|---|"]
+        passing = 0
+        for record in records:
+            if record.value == 1.0:
+                passing += 1
+                if passing > PASSING_TRACES:
+                    continue
+            name = trace_name(record)
+            (target / name).write_text(trace_markdown(record, cases[record.case_id]), encoding="utf-8")
+            shown = "undecided" if record.value is None else f"{record.value:.2f}"
+            rows.append(f"| [{record.case_id}]({name}) | {shown} | {_feedback(record)} |")
+        (target / "index.md").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        return f"{folder}/"
+
+    def write_ledger(self, state: State) -> None:
+        """What was tried so far and what became of it."""
+        lines = [
+            "# Ledger", "", f"Incumbent: {state.incumbent}. Open levels: {', '.join(state.open_levels)}.", "",
+            "| variant | parent | level | step | technique | hypothesis | verdict | validation difference | reason |",
+            "|---|---|---|---|---|---|---|--:|---|",
+        ]  # fmt: skip
+        for a in state.attempts:
+            difference = "" if a.difference is None else f"{a.difference:+.3f}"
+            cells = (a.variant, a.parent, a.level or "", a.step, a.technique, a.hypothesis, a.verdict or "", difference, a.reason)
+            lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+        write_atomic(self.directory / "ledger.md", "\n".join(lines) + "\n")
+
+
+def editable(levels: Iterable[Level]) -> tuple[str, ...]:
+    """Globs, relative to the workspace, of what may be written while `levels` are open."""
+    return tuple(dict.fromkeys(glob for level in levels for glob in _EDITABLE[level]))
+
+
+def trace_name(record: CaseRecord) -> str:
+    """A file name for a case's trace."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", record.case_id)[:100]
+    return f"{safe}.md" if record.trial == 0 else f"{safe}.{record.trial}.md"
+
+
+def _feedback(record: CaseRecord) -> str:
+    if record.failure is not None:
+        return _cell(f"{record.failure.owner} failure, {record.failure.kind}: {record.failure.message}")
+    return _cell(record.score.feedback if record.score else "")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())[:300]

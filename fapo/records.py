@@ -1,0 +1,166 @@
+"""The records that fapo's parts exchange: frozen, plain, and light enough for the worker to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+Level = Literal["prompt", "parameter", "structure"]
+Split = Literal["train", "validation", "test"]
+FaultOwner = Literal["provider", "pipeline", "scorer"]
+StepKind = Literal["llm", "function"]
+
+LEVELS: tuple[Level, ...] = ("prompt", "parameter", "structure")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One example. `inputs` is all that pipeline code ever sees of it."""
+
+    id: str
+    inputs: dict[str, Any]
+    expected: Any
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a pipeline returns for one case: any JSON value, and the evidence that it names (titles, ids)."""
+
+    output: Any
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A score function's verdict on one prediction. `value` lies in [0, 1]."""
+
+    value: float
+    breakdown: dict[str, float] = field(default_factory=dict)
+    feedback: str = ""
+    step_feedback: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A case that ended without a score, attributed at the boundary where the fault arose.
+
+    `kind` is a short stable word such as `raised`, `timeout`, `limit`, `invalid_output`, `unavailable`.
+    """
+
+    owner: FaultOwner
+    kind: str
+    message: str
+    step: str | None = None
+
+
+N = TypeVar("N", int, float)
+
+
+def _add_known(a: N | None, b: N | None) -> N | None:
+    return None if a is None or b is None else a + b
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counts of model calls and what they cost. `None` means unknown; an unknown part makes the sum unknown."""
+
+    llm_calls: int = 0
+    cached_calls: int = 0
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0
+    cost_usd: float | None = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            llm_calls=self.llm_calls + other.llm_calls,
+            cached_calls=self.cached_calls + other.cached_calls,
+            input_tokens=_add_known(self.input_tokens, other.input_tokens),
+            output_tokens=_add_known(self.output_tokens, other.output_tokens),
+            cost_usd=_add_known(self.cost_usd, other.cost_usd),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One named unit of a pipeline run, as it ran. Times are seconds; `start_s` counts from the case's start.
+
+    For an `llm` step `inputs` is `{"variables": {...}, "messages": [...]}` and `output` the reply's text.
+    For a `function` step `inputs` is `{"args": [...], "kwargs": {...}}` and `output` its JSON-able result.
+    """
+
+    name: str
+    kind: StepKind
+    inputs: Any
+    output: Any
+    start_s: float
+    duration_s: float
+    model: str | None = None
+    usage: Usage = Usage()
+    finish_reason: str | None = None
+    cached: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRecord:
+    """One case run once: its steps in order and how it ended. One line of `traces.jsonl`."""
+
+    case_id: str
+    trial: int
+    steps: tuple[Step, ...]
+    prediction: Prediction | None
+    score: Score | None
+    failure: Failure | None
+    duration_s: float
+
+    @property
+    def value(self) -> float | None:
+        """The number this case counts for: its score, 0 for a pipeline failure, None while it is undecided."""
+        if self.score is not None:
+            return self.score.value
+        if self.failure is not None and self.failure.owner == "pipeline":
+            return 0.0
+        return None
+
+    @property
+    def usage(self) -> Usage:
+        return sum((step.usage for step in self.steps), Usage())
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One model call. `trial` and `occurrence` tell samples apart that share all the rest.
+
+    `messages` are OpenAI chat messages; `params` LiteLLM call parameters (temperature, max_tokens, ...);
+    `occurrence` is how many equal requests the same case has made before.
+    """
+
+    model: str
+    messages: tuple[dict[str, Any], ...]
+    params: dict[str, Any] = field(default_factory=dict)
+    trial: int = 0
+    occurrence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """The reply to a ModelRequest. `held_s` is how long it queued or backed off before it was sent for good."""
+
+    text: str
+    model: str
+    finish_reason: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+    latency_s: float
+    held_s: float = 0.0
+    cached: bool = False
+
+    @property
+    def usage(self) -> Usage:
+        """What this reply costs now: a reply from the cache costs nothing."""
+        if self.cached:
+            return Usage(cached_calls=1)
+        return Usage(1, 0, self.input_tokens, self.output_tokens, self.cost_usd)

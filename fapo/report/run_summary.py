@@ -1,0 +1,169 @@
+"""What a finished optimization found, as a record and as Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fapo.records import Level, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A paired difference of best and baseline on one split: mean, 95 % interval, two-sided p, cases."""
+
+    mean: float
+    ci95: tuple[float, float]
+    p: float
+    n: int
+    won: int
+    lost: int
+
+    @property
+    def significant(self) -> bool:
+        return self.mean > 0 and self.p < 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Mean scores of one variant. `test` is None while test is sealed."""
+
+    validation: float
+    test: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    variant: str
+    level: Level | None
+    validation: float
+    test: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRow:
+    """One submitted variant. `validation` is None where review turned it down before it cost anything."""
+
+    id: str
+    parent: str
+    level: Level | None
+    technique: str
+    step: str
+    hypothesis: str
+    verdict: str | None
+    reason: str
+    difference: float | None
+    validation: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What was paid, by purpose."""
+
+    task: Usage
+    judge: Usage
+    optimizer: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFacts:
+    sdk: str
+    cli: str
+    model: str
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """The result of `fapo optimize`."""
+
+    status: str
+    why: str
+    pipeline: str
+    note: str | None
+    baseline: Means
+    best: Best
+    validation_gain: Gain | None
+    test_gain: Gain | None
+    variants: tuple[VariantRow, ...]
+    looks: int
+    detectable_gain: float
+    levels: tuple[Level, ...]
+    usage: Spending
+    agent: AgentFacts
+    isolation: str
+    run_dir: str
+    best_dir: str
+    patch: str | None
+    report: str
+
+
+def verdict_sentence(summary: RunSummary) -> str:
+    """The outcome in one sentence."""
+    if summary.best.variant == "000":
+        return (
+            f"Nothing was accepted: {len(summary.variants)} variants were tried and none beat the baseline on validation "
+            f"({summary.baseline.validation:.3f}) by more than chance explains. Test stays sealed. Why it ended: {summary.why}."
+        )
+    gain = summary.test_gain
+    assert gain is not None
+    figures = f"{describe_gain(gain)}"
+    if gain.significant:
+        return f"Variant {summary.best.variant} ({summary.best.level}) is better than the baseline on test: {figures}."
+    return f"Variant {summary.best.variant} ({summary.best.level}) won on validation, but test does not confirm it: {figures}."
+
+
+def describe_gain(gain: Gain) -> str:
+    low, high = gain.ci95
+    return f"{100 * gain.mean:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f}, p = {gain.p:.2g}, n = {gain.n})"
+
+
+def run_markdown(summary: RunSummary) -> str:
+    """`report.md` of a run."""
+    lines = [f"# fapo: {summary.pipeline}", ""]
+    if summary.note:
+        lines += [f"> **Note:** {summary.note}.", ""]
+    lines += [verdict_sentence(summary), "", "| | validation | test |", "|---|--:|--:|"]
+    lines.append(f"| baseline | {summary.baseline.validation:.3f} | {_mean(summary.baseline.test)} |")
+    if summary.best.variant != "000":
+        lines.append(
+            f"| best ({summary.best.variant}) | {summary.best.validation:.3f} | {_mean(summary.best.test)} |"
+        )
+    for name, gain in (("validation", summary.validation_gain), ("test", summary.test_gain)):
+        if gain is not None:
+            lines += [
+                "",
+                f"Gain on {name}: {describe_gain(gain)}; {gain.won} cases better, {gain.lost} worse.",
+            ]
+    if summary.validation_gain and summary.test_gain:
+        gap = summary.validation_gain.mean - summary.test_gain.mean
+        lines += [
+            "",
+            f"Validation-to-test gap of the gain: {100 * gap:+.1f} points, after {summary.looks} looks at validation.",
+        ]
+    lines += ["", "## Variants", "", "| variant | parent | level | step | technique | hypothesis | validation | verdict | reason |",
+              "|---|---|---|---|---|---|--:|---|---|"]  # fmt: skip
+    for row in summary.variants:
+        cells = (row.id, row.parent, row.level or "", row.step, row.technique, row.hypothesis, _mean(row.validation),
+                 row.verdict or "", row.reason)  # fmt: skip
+        lines.append("| " + " | ".join(" ".join(cell.replace("|", "/").split()) for cell in cells) + " |")
+    lines += ["", "## How it was measured", "",
+              f"- Levels opened: {', '.join(summary.levels)}.",
+              f"- The smallest gain that one look at validation could detect: {100 * summary.detectable_gain:.1f} points.",
+              f"- Pipeline code was confined by: {summary.isolation}.",
+              f"- Agent: {summary.agent.model}, claude-agent-sdk {summary.agent.sdk}, CLI {summary.agent.cli}, "
+              f"{summary.agent.sessions} sessions.",
+              f"- Paid: task {_paid(summary.usage.task)}; judge {_paid(summary.usage.judge)}; "
+              f"optimizer {_paid(summary.usage.optimizer)}."]  # fmt: skip
+    if summary.patch:
+        lines += ["", "## Apply it", "", f"The best variant lies in `{summary.best_dir}`; the patch against the baseline is "
+                  f"`{summary.patch}`: `git apply --directory=PIPELINE_DIR {summary.patch}`."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _mean(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _paid(usage: Usage) -> str:
+    cost = "unknown cost" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+    return f"{cost} ({usage.llm_calls} calls, {usage.cached_calls} cached)"

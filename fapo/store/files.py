@@ -1,0 +1,127 @@
+"""Files that survive a kill -9 at any instant: atomic replace, and append by whole lines."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from fapo.errors import UsageError
+
+T = TypeVar("T")
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Replace `path` by `data`, whole or not at all."""
+    raw = data.encode() if isinstance(data, str) else data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def make_directory(path: Path) -> Path:
+    """Create `path`, or say in one line why that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        hint = "set FAPO_RUNS_DIR or FAPO_CACHE_DIR to a folder you can write to"
+        raise UsageError(f"cannot be written ({error.strerror}); {hint}", path=path) from None
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
+def to_json(record: Any) -> bytes:
+    """One record as one line of JSON, without the line feed."""
+    return _adapter(type(record)).dump_json(record)
+
+
+def to_python(record: Any) -> Any:
+    """One record as plain JSON-able Python."""
+    return _adapter(type(record)).dump_python(record, mode="json")
+
+
+def from_json(kind: type[T], line: bytes | str) -> T:
+    """The record of type `kind` that `line` holds."""
+    return _adapter(kind).validate_json(line)
+
+
+class LineLog:
+    """An append-only file of JSON lines. A line is written by one `write` call, so a kill leaves at most a torn tail."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cut_torn_tail(path)
+        self._file: IO[bytes] = path.open("ab", buffering=0)
+
+    def append(self, line: bytes) -> None:
+        self._file.write(line + b"\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def cut_torn_tail(path: Path) -> None:
+    """Drop what follows the last line feed: a record whose writing was interrupted."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        position = size
+        while position > 0:
+            step = min(65536, position)
+            file.seek(position - step)
+            cut = file.read(step).rfind(b"\n")
+            if cut >= 0:
+                position = position - step + cut + 1
+                break
+            position -= step
+        if position != size:
+            file.truncate(position)
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The whole lines of a log, without a torn tail."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield line[:-1]
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def lock_directory(directory: Path) -> Iterator[None]:
+    """Hold a directory for this process; the lock goes with the process, however it ends. Raises UsageError if it is held."""
+    with (directory / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError("another fapo process is working on it", path=directory) from None
+        yield

@@ -101,20 +101,23 @@ def verdict_sentence(summary: RunSummary) -> str:
     """The outcome in one sentence."""
     if summary.best.variant == "000":
         return (
-            f"Nothing was accepted: {len(summary.variants)} variants were tried and none beat the baseline on validation "
-            f"({summary.baseline.validation:.3f}) by more than chance explains. Test stays sealed. Why it ended: {summary.why}."
+            f"Nothing was accepted: {len(summary.variants)} variants were tried and none beat the baseline on "
+            f"validation ({summary.baseline.validation:.3f}) by more than chance explains. Test stays sealed. "
+            f"Why it ended: {summary.why}."
         )
     gain = summary.test_gain
     assert gain is not None
     figures = f"{describe_gain(gain)}"
     if gain.significant:
         return f"Variant {summary.best.variant} ({summary.best.level}) is better than the baseline on test: {figures}."
-    return f"Variant {summary.best.variant} ({summary.best.level}) won on validation, but test does not confirm it: {figures}."
+    best = f"Variant {summary.best.variant} ({summary.best.level})"
+    return f"{best} won on validation, but test does not confirm it: {figures}."
 
 
 def describe_gain(gain: Gain) -> str:
     low, high = gain.ci95
-    return f"{100 * gain.mean:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f}, p = {gain.p:.2g}, n = {gain.n})"
+    interval = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+    return f"{100 * gain.mean:+.1f} points ({interval}, p = {gain.p:.2g}, n = {gain.n})"
 
 
 def run_markdown(summary: RunSummary) -> str:
@@ -125,9 +128,7 @@ def run_markdown(summary: RunSummary) -> str:
     lines += [verdict_sentence(summary), "", "| | validation | test |", "|---|--:|--:|"]
     lines.append(f"| baseline | {summary.baseline.validation:.3f} | {_mean(summary.baseline.test)} |")
     if summary.best.variant != "000":
-        lines.append(
-            f"| best ({summary.best.variant}) | {summary.best.validation:.3f} | {_mean(summary.best.test)} |"
-        )
+        lines.append(f"| best ({summary.best.variant}) | {summary.best.validation:.3f} | {_mean(summary.best.test)} |")
     for name, gain in (("validation", summary.validation_gain), ("test", summary.test_gain)):
         if gain is not None:
             lines += [
@@ -140,7 +141,8 @@ def run_markdown(summary: RunSummary) -> str:
             "",
             f"Validation-to-test gap of the gain: {100 * gap:+.1f} points, after {summary.looks} looks at validation.",
         ]
-    lines += ["", "## Variants", "", "| variant | parent | level | step | technique | hypothesis | validation | verdict | reason |",
+    lines += ["", "## Variants", "",
+              "| variant | parent | level | step | technique | hypothesis | validation | verdict | reason |",
               "|---|---|---|---|---|---|--:|---|---|"]  # fmt: skip
     for row in summary.variants:
         cells = (row.id, row.parent, row.level or "", row.step, row.technique, row.hypothesis, _mean(row.validation),
@@ -148,15 +150,16 @@ def run_markdown(summary: RunSummary) -> str:
         lines.append("| " + " | ".join(" ".join(cell.replace("|", "/").split()) for cell in cells) + " |")
     lines += ["", "## How it was measured", "",
               f"- Levels opened: {', '.join(summary.levels)}.",
-              f"- The smallest gain that one look at validation could detect: {100 * summary.detectable_gain:.1f} points.",
+              f"- Smallest gain that one look at validation could detect: {100 * summary.detectable_gain:.1f} points.",
               f"- Pipeline code was confined by: {summary.isolation}.",
               f"- Agent: {summary.agent.model}, claude-agent-sdk {summary.agent.sdk}, CLI {summary.agent.cli}, "
               f"{summary.agent.sessions} sessions.",
               f"- Paid: task {_paid(summary.usage.task)}; judge {_paid(summary.usage.judge)}; "
               f"optimizer {_paid(summary.usage.optimizer)}."]  # fmt: skip
     if summary.patch:
-        lines += ["", "## Apply it", "", f"The best variant lies in `{summary.best_dir}`; the patch against the baseline is "
-                  f"`{summary.patch}`: `git apply --directory=PIPELINE_DIR {summary.patch}`."]  # fmt: skip
+        lines += ["", "## Apply it", "",
+                  f"The best variant lies in `{summary.best_dir}`. The patch against the baseline:",
+                  "", f"    git apply --directory=PIPELINE_DIR {summary.patch}"]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 

@@ -19,13 +19,13 @@ from fapo.optimize.events import (
     Event,
     Finished,
     LevelOpened,
+    OpenedTest,
     Refused,
     SearchEnded,
     SessionEnded,
     SessionStarted,
     State,
     Submitted,
-    OpenedTest,
 )
 from fapo.records import CaseRecord, Usage
 
@@ -152,9 +152,11 @@ def _line(event: Event, state: State) -> str | None:
             return f"agent session {e.session} begins"
         case SessionEnded() as e:
             error = f": {escape(e.error)}" if e.error else ""
-            return f"agent session {e.session} ended ({e.status}{error}), {e.usage.llm_calls} turns, {dollars(e.usage.cost_usd)}"
+            cost = dollars(e.usage.cost_usd)
+            return f"agent session {e.session} ended ({e.status}{error}), {e.usage.llm_calls} turns, {cost}"
         case Submitted() as e:
-            return f"[bold cyan]variant {e.variant}[/] ({e.level}, {escape(e.technique)} at {escape(e.step)}): {escape(e.hypothesis)}"
+            what = f"({e.level}, {escape(e.technique)} at {escape(e.step)})"
+            return f"[bold cyan]variant {e.variant}[/] {what}: {escape(e.hypothesis)}"
         case Refused() as e:
             return f"[yellow]variant {e.variant} turned down unpaid[/]: {escape(e.reason)}"
         case Decided() as e:

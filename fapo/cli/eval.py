@@ -20,7 +20,9 @@ def eval_command(
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which split to run.")] = "validation",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N cases.")] = None,
     trials: Annotated[int, typer.Option(min=1, help="Samples of each case.")] = 1,
-    model: Annotated[str | None, typer.Option(help="Replaces the pipeline's `task` model (a LiteLLM model string).")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Replaces the pipeline's `task` model (a LiteLLM model string).")
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Cases in flight at once.")] = 32,
     isolation: Annotated[Literal["auto", "none"], typer.Option(help="How pipeline code is confined.")] = "auto",
     resume: Annotated[str | None, typer.Option(metavar="DIR", help="Go on with an interrupted evaluation.")] = None,
@@ -29,11 +31,15 @@ def eval_command(
     """Run a pipeline over a split and show its score, failures, and what each step does and costs."""
     from fapo.config import EvalConfig, read_environment
 
-    config = EvalConfig(split=split, limit=limit, trials=trials, model=model, concurrency=concurrency, isolation=isolation)
+    config = EvalConfig(
+        split=split, limit=limit, trials=trials, model=model, concurrency=concurrency, isolation=isolation
+    )
     return asyncio.run(_evaluate(pipeline, config, read_environment(), resume, as_json))
 
 
-async def _evaluate(pipeline: str, config: EvalConfig, environment: Environment, resume: str | None, as_json: bool) -> int:
+async def _evaluate(
+    pipeline: str, config: EvalConfig, environment: Environment, resume: str | None, as_json: bool
+) -> int:
     from fapo.cli.console import CaseProgress, print_json, stderr
     from fapo.evaluation.connect import connect
     from fapo.evaluation.evaluate import evaluate
@@ -111,18 +117,33 @@ def _show(evaluation: Evaluation, project: Project, found: dict[str, Any]) -> No
     if found["failures"]:
         console.print(f"[red]{found['failures']} cases failed in the pipeline[/] (they count as 0)")
     if found["undecided"]:
-        console.print(f"[yellow]{found['undecided']} cases are undecided[/]: the provider failed. Decide them with --resume {evaluation.directory}")
-    steps = table("step", "calls", "cached", "tokens in", "tokens out", "cost", "p50 s", "p95 s", "errors", right=lambda c: c != "step")
+        console.print(
+            f"[yellow]{found['undecided']} cases are undecided[/]: the provider failed. "
+            f"Decide them with --resume {evaluation.directory}"
+        )
+    steps = table(
+        "step",
+        "calls",
+        "cached",
+        "tokens in",
+        "tokens out",
+        "cost",
+        "p50 s",
+        "p95 s",
+        "errors",
+        right=lambda c: c != "step",
+    )
     for row in step_rows(evaluation.records):
-        is_llm = row.kind == "llm"
-        steps.add_row(escape(row.step), str(row.calls), str(row.cached) if is_llm else "", count(row.input_tokens) if is_llm else "",
-                      count(row.output_tokens) if is_llm else "", dollars(row.cost_usd) if is_llm else "", _seconds(row.p50_s), _seconds(row.p95_s),
-                      str(row.errors or ""))  # fmt: skip
+        paid = (str(row.cached), count(row.input_tokens), count(row.output_tokens), dollars(row.cost_usd))
+        shown = paid if row.kind == "llm" else ("",) * len(paid)
+        times = (_seconds(row.p50_s), _seconds(row.p95_s))
+        steps.add_row(escape(row.step), str(row.calls), *shown, *times, str(row.errors or ""))
     console.print()
     console.print(steps)
     _show_worst(evaluation, project)
     console.print()
-    console.print(f"{found['usage']['llm_calls']} calls, {found['usage']['cached_calls']} cached, {dollars(found['usage']['cost_usd'])}, "
+    usage = evaluation.usage
+    console.print(f"{usage.llm_calls} calls, {usage.cached_calls} cached, {dollars(usage.cost_usd)}, "
                   f"{evaluation.wall_s:.1f} s, code confined by {evaluation.isolation}")  # fmt: skip
     console.print(f"traces: {evaluation.directory}/traces.jsonl")
     if project.sample_note:
@@ -140,9 +161,22 @@ def _show_worst(evaluation: Evaluation, project: Project) -> None:
     found = attribute(cases, evaluation.records)
     if not found.by_step:
         return
-    worst = table("lost at", "why", "cases", "share of loss", "for example", right=lambda c: c in ("cases", "share of loss"))
+    worst = table(
+        "lost at",
+        "why",
+        "cases",
+        "share of loss",
+        "for example",
+        right=lambda c: c in ("cases", "share of loss"),
+    )
     for blame in found.by_step[:WORST_CASES]:
-        worst.add_row(escape(blame.step or "?"), blame.category, str(blame.cases), f"{blame.share:.0%}", escape(", ".join(blame.examples[:2])))
+        worst.add_row(
+            escape(blame.step or "?"),
+            blame.category,
+            str(blame.cases),
+            f"{blame.share:.0%}",
+            escape(", ".join(blame.examples[:2])),
+        )
     console = stdout()
     console.print()
     console.print(worst)

@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 
 
 def optimize_command(
-    pipeline: Annotated[str | None, typer.Argument(metavar="DIR", help="Pipeline directory, or the name of a built-in one.")] = None,
-    budget_usd: Annotated[float | None, typer.Option(min=0, help="Limit on task, judge and optimizer spending.")] = None,
+    pipeline: Annotated[
+        str | None, typer.Argument(metavar="DIR", help="Pipeline directory, or the name of a built-in one.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(min=0, help="Limit on task, judge and optimizer spending.")
+    ] = None,
     max_variants: Annotated[int, typer.Option(min=1, help="Variants that validation may be asked about.")] = 12,
     max_minutes: Annotated[float | None, typer.Option(min=0, help="Wall-clock limit of the search.")] = None,
     target: Annotated[float | None, typer.Option(min=0, max=1, help="Stop when validation reaches this mean.")] = None,
     scope: Annotated[str, typer.Option(help="Levels that may be opened at all.")] = "prompt,parameter,structure",
-    model: Annotated[str | None, typer.Option(help="Replaces the pipeline's `task` model (a LiteLLM model string).")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Replaces the pipeline's `task` model (a LiteLLM model string).")
+    ] = None,
     optimizer_model: Annotated[str | None, typer.Option(help="The coding agent's model, or standin/optimizer.")] = None,
     accept: Annotated[str, typer.Option(help="spend: tested gain, family-wise; mean: the paper's rule.")] = "spend",
     concurrency: Annotated[int, typer.Option(min=1, help="Cases in flight at once.")] = 32,
@@ -81,8 +87,12 @@ async def _optimize(
         project, config, source = reopen_run(resume)
     optimizer = optimizer_model_of(project.spec.models.values(), config.optimizer_model or project.spec.optimizer_model)
     _check_agent(optimizer, environment)
-    async with connect([*project.spec.models.values(), optimizer], environment, budget_usd=config.budget_usd) as connection:
-        directory = resume.absolute() if resume is not None else create_run(source, project, config, environment.runs_dir)
+    async with connect(
+        [*project.spec.models.values(), optimizer], environment, budget_usd=config.budget_usd
+    ) as connection:
+        directory = (
+            resume.absolute() if resume is not None else create_run(source, project, config, environment.runs_dir)
+        )
         with lock_directory(directory):
             narrator = TerminalNarrator(console, plain=environment.plain)
             console.print(f"[bold]fapo optimize[/] {project.spec.name}  →  {directory}")
@@ -98,7 +108,7 @@ async def _optimize(
                 run.journal.close()
             summary = await conclude(run, optimizer_model=optimizer)
     if as_json:
-        print_json(summary_json(summary, to_python(summary)))
+        print_json(to_python(summary))
     else:
         _show(summary)
     return 0
@@ -130,7 +140,9 @@ def _notes(sample: str | None, optimizer: str, config: OptimizeConfig) -> list[s
 
     notes = [sample] if sample else []
     if optimizer.startswith(STANDIN_PREFIX):
-        notes.append(f"{optimizer} is a rule-driven stand-in for the coding agent's model; the CLI that it drives is the real one")
+        notes.append(
+            f"{optimizer} is a rule-driven stand-in for the agent's model; the CLI that it drives is the real one"
+        )
     if config.isolation == "none":
         notes.append("--isolation none: labels and keys are readable by code that the agent writes")
     return notes
@@ -153,13 +165,6 @@ async def _search(run: Any, optimizer: str, connection: Connection, environment:
     await Search(run, agent, model=optimizer, environment=variables, free=optimizer == STANDIN_OPTIMIZER).go()
 
 
-def summary_json(summary: RunSummary, raw: dict[str, Any]) -> dict[str, Any]:
-    """The summary as `--json` prints it."""
-    keys = ("status", "why", "pipeline", "note", "baseline", "best", "validation_gain", "test_gain", "variants", "looks",
-            "detectable_gain", "levels", "usage", "agent", "isolation", "run_dir", "best_dir", "patch", "report")  # fmt: skip
-    return {key: raw[key] for key in keys}
-
-
 def _show(summary: RunSummary) -> None:
     from rich.markup import escape
 
@@ -168,7 +173,9 @@ def _show(summary: RunSummary) -> None:
 
     console = stdout()
     console.print()
-    variants = table("variant", "level", "step", "technique", "validation", "verdict", right=lambda c: c == "validation")
+    variants = table(
+        "variant", "level", "step", "technique", "validation", "verdict", right=lambda c: c == "validation"
+    )
     for row in summary.variants:
         shown = "–" if row.validation is None else f"{row.validation:.3f}"
         variants.add_row(row.id, row.level or "", escape(row.step), escape(row.technique), shown, row.verdict or "")
@@ -185,7 +192,8 @@ def _show(summary: RunSummary) -> None:
     if summary.test_gain is not None:
         console.print(f"gain on test:       {describe_gain(summary.test_gain)}")
     usage = summary.usage
-    console.print(f"paid: task {dollars(usage.task.cost_usd)} ({usage.task.llm_calls:,} calls, {usage.task.cached_calls:,} cached), "
+    calls = f"{usage.task.llm_calls:,} calls, {usage.task.cached_calls:,} cached"
+    console.print(f"paid: task {dollars(usage.task.cost_usd)} ({calls}), "
                   f"judge {dollars(usage.judge.cost_usd)}, optimizer {dollars(usage.optimizer.cost_usd)}")  # fmt: skip
     if summary.patch is not None:
         console.print(f"best variant: {summary.best_dir}")

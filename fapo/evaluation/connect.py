@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from fapo.config import Environment
+from fapo.errors import UsageError
 from fapo.evaluation.project import STANDIN_PREFIX
 from fapo.llm.budget import Budget
 from fapo.llm.cache import ReplyCache
@@ -14,7 +15,6 @@ from fapo.llm.client import check_model
 from fapo.llm.endpoints import Endpoint
 from fapo.llm.gateway import Gateway
 from fapo.standin.process import StandinAddress, standin_server
-from fapo.errors import UsageError
 from fapo.store.files import make_directory
 
 STANDIN_READER = "standin/reader"

@@ -155,7 +155,9 @@ class _CaseRun:
             )
         )
 
-    def record(self, case: Case, prediction: Prediction | None, score: Score | None, failure: Failure | None) -> CaseRecord:
+    def record(
+        self, case: Case, prediction: Prediction | None, score: Score | None, failure: Failure | None
+    ) -> CaseRecord:
         steps = tuple(sorted(self.steps, key=lambda step: step.start_s))
         return CaseRecord(case.id, self.trial, steps, prediction, score, failure, time.monotonic() - self.started)
 

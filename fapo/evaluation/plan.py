@@ -8,16 +8,19 @@ from pathlib import Path
 from fapo.config import EvalConfig
 from fapo.errors import UsageError
 from fapo.evaluation.evaluate import EvaluationPlan, Manifest
-from fapo.evaluation.project import Project, cases_digest
+from fapo.data import split_digest
+from fapo.evaluation.project import Project
 from fapo.store.files import make_directory
 from fapo.store.variants import snapshot_digest, take_snapshot, write_snapshot
 
 
-def plan_evaluation(project: Project, config: EvalConfig, runs_dir: Path, *, resume: str | None = None) -> EvaluationPlan:
+def plan_evaluation(
+    project: Project, config: EvalConfig, runs_dir: Path, *, resume: str | None = None
+) -> EvaluationPlan:
     """Plan an evaluation of a pipeline as it is now, in a new directory under `runs_dir` or in an interrupted one.
 
-    The worker runs a snapshot, so that edits made meanwhile change nothing, and case files beside the code stay out of its
-    reach.
+    The worker runs a snapshot, so that edits made meanwhile change nothing, and case files beside the code stay
+    out of its reach.
     """
     if resume is None:
         make_directory(runs_dir)
@@ -37,11 +40,13 @@ def plan_evaluation(project: Project, config: EvalConfig, runs_dir: Path, *, res
         variant=project.spec.name,
         variant_digest=snapshot_digest(snapshot),
         split=config.split,
-        cases_digest=cases_digest(cases),
+        cases_digest=split_digest(cases),
         score=project.score.name,
         score_digest=project.score.digest,
         trials=config.trials,
         models=project.spec.models,
         sample=project.sample_note,
     )
-    return EvaluationPlan(code, project.spec, cases, project.score, manifest, directory, config.concurrency, config.isolation)
+    return EvaluationPlan(
+        code, project.spec, cases, project.score, manifest, directory, config.concurrency, config.isolation
+    )

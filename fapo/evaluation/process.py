@@ -79,6 +79,7 @@ class WorkerProcess:
         scratch = Path(tempfile.mkdtemp(prefix="fapo-worker-"))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-B", "-m", "fapo.evaluation.worker", str(theirs.fileno()),
+            str(os.getpid()),
             pass_fds=[theirs.fileno()], env=_clean_environment(scratch), cwd=scratch,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
@@ -106,7 +107,9 @@ class WorkerProcess:
             await self._tasks[0]
             raise UsageError(f"the worker ended while it imported pipeline.py: {self._last_words()}", path=directory)
         if answer.get("op") == "broken":
-            raise IsolationError(str(answer["message"])) if answer["isolation"] else UsageError(str(answer["message"]))
+            raise (
+                IsolationError(str(answer["message"])) if answer["isolation"] else UsageError(str(answer["message"]))
+            )
         self.level = str(answer["level"])
         self._tasks.append(asyncio.create_task(self._listen()))
 
@@ -185,7 +188,15 @@ class WorkerProcess:
             text = await running.handler.call_model(message)
             self._send({"op": "reply", "call": message["call"], "text": text})
         except PipelineError as error:
-            self._send({"op": "reply", "call": message["call"], "kind": error.kind, "message": str(error), "step": error.step})
+            self._send(
+                {
+                    "op": "reply",
+                    "call": message["call"],
+                    "kind": error.kind,
+                    "message": str(error),
+                    "step": error.step,
+                }
+            )
         except Exception as error:  # noqa: BLE001 - carried to the case that waits for it, which raises it
             if not running.outcome.done():
                 running.outcome.set_exception(error)

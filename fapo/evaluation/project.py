@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from fapo.data import Benchmark, find_builtin, inline_benchmark, load_benchmark
@@ -11,7 +10,7 @@ from fapo.errors import UsageError
 from fapo.evaluation.scoring import ScoreFunction, load_score
 from fapo.pipeline.check import StepCall, check_pipeline
 from fapo.pipeline.spec import SPEC_FILE, PipelineSpec, load_spec
-from fapo.records import Case, Split
+from fapo.records import SPLITS, Case, Split
 
 STANDIN_PREFIX = "standin/"
 
@@ -40,7 +39,10 @@ class Project:
         names = sorted({model for model in self.spec.models.values() if model.startswith(STANDIN_PREFIX)})
         if not names:
             return None
-        return f"{', '.join(names)} is an offline stand-in, not a language model: these figures show the machinery, not model quality"
+        return (
+            f"{', '.join(names)} is an offline stand-in, not a language model: "
+            "these figures show the machinery, not model quality"
+        )
 
 
 def find_pipeline(name: str) -> Path:
@@ -57,7 +59,7 @@ def find_pipeline(name: str) -> Path:
 def load_project(directory: Path, *, model: str | None = None, data_from: Path | None = None) -> Project:
     """Read and check a pipeline, its benchmark and its score. `model` replaces the `task` model.
 
-    `data_from` is the directory that inline `data:` and `score:` paths are relative to, if it is not `directory` itself.
+    `data_from` is the directory that inline `data:` and `score:` paths are relative to, if it is not `directory`.
     """
     spec = load_spec(directory)
     if model is not None:
@@ -72,7 +74,8 @@ def load_project(directory: Path, *, model: str | None = None, data_from: Path |
 
 def _benchmark(spec: PipelineSpec, home: Path) -> Benchmark:
     if spec.data is not None:
-        splits = {split: home / path for split, path in spec.data.model_dump().items()}
+        files = spec.data.model_dump()
+        splits: dict[Split, Path] = {split: home / files[split] for split in SPLITS}
         return inline_benchmark(spec.name, home, splits, score=str(spec.score), closed_labels=spec.closed_labels)
     assert spec.benchmark is not None
     path = home / spec.benchmark if "/" in spec.benchmark else find_builtin("benchmarks", spec.benchmark)
@@ -80,13 +83,3 @@ def _benchmark(spec: PipelineSpec, home: Path) -> Benchmark:
         raise UsageError(f"unknown benchmark `{spec.benchmark}`", path=home / SPEC_FILE)
     return load_benchmark(path)
 
-
-def cases_digest(cases: tuple[Case, ...]) -> str:
-    """SHA-256 over ids, inputs and labels of cases in order."""
-    return hashlib.sha256(repr(cases).encode()).hexdigest()
-
-
-def with_model(project: Project, model: str | None) -> Project:
-    if model is None:
-        return project
-    return replace(project, spec=project.spec.model_copy(update={"models": project.spec.models | {"task": model}}))

@@ -31,7 +31,9 @@ class ScoreFunction:
         except Exception as error:
             raise ScorerError(f"{self.path}: raised on case {case.id}: {type(error).__name__}: {error}") from error
         if not isinstance(score, Score) or not math.isfinite(score.value) or not 0 <= score.value <= 1:
-            raise ScorerError(f"{self.path}: case {case.id}: must return fapo.Score with a value in [0, 1], not {score!r}")
+            raise ScorerError(
+                f"{self.path}: case {case.id}: must return fapo.Score with a value in [0, 1], not {score!r}"
+            )
         return score
 
 

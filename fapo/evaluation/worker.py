@@ -1,7 +1,7 @@
-"""The worker: the confined process in which pipeline code runs. Started as `python -I -B -m fapo.evaluation.worker FD`.
+"""The worker: the confined process in which pipeline code runs. Started as `python -I -B -m fapo.evaluation.worker FD PARENT`.
 
-It confines itself before it imports pipeline code. It gets a variant directory and the inputs of cases, never a label, a
-case id, a key or a score function; model calls go through the pipe to the parent.
+It confines itself before it imports pipeline code. It gets a variant directory and the inputs of cases, never a label,
+a case id, a key or a score function; model calls go through the pipe to the parent.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fapo.pipeline.prompts import Prompt, load_prompts
 from fapo.records import Prediction
 from fapo.sandbox.confine import confine
 from fapo.sandbox.policy import Policy, runtime_paths
+from fapo.sandbox.syscalls import die_with_parent
 
 CODE_FILE = "pipeline.py"
 
@@ -65,7 +66,12 @@ class Worker:
             call.set_exception(PipelineError(message["message"], kind=message["kind"], step=message["step"]))
 
     async def _run(
-        self, ident: int, inputs: dict[str, Any], run: Callable[..., Any], prompts: dict[str, Prompt], params: dict[str, Any]
+        self,
+        ident: int,
+        inputs: dict[str, Any],
+        run: Callable[..., Any],
+        prompts: dict[str, Prompt],
+        params: dict[str, Any],
     ) -> None:
         async def call_model(call: ModelCall) -> str:
             self._next_call += 1
@@ -82,7 +88,14 @@ class Worker:
         context = Context(SimpleNamespace(**params), prompts, call_model, record)
         try:
             prediction = _as_prediction(await run(inputs, context))
-            self.send({"op": "done", "id": ident, "output": prediction.output, "evidence": list(prediction.evidence)})
+            self.send(
+                {
+                    "op": "done",
+                    "id": ident,
+                    "output": prediction.output,
+                    "evidence": list(prediction.evidence),
+                }
+            )
         except asyncio.CancelledError:
             self.send({"op": "failed", "id": ident, "kind": "timeout", "message": "cancelled", "step": None})
         except Exception as error:  # noqa: BLE001 - the boundary: whatever pipeline code raises is its case's failure
@@ -152,6 +165,7 @@ async def _main(descriptor: int) -> None:
 
 
 def main() -> None:
+    die_with_parent(int(sys.argv[2]))
     asyncio.run(_main(int(sys.argv[1])))
 
 

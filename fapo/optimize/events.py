@@ -126,7 +126,7 @@ class OpenedTest:
     """The test split is about to be read, for these variants and never again."""
 
     variants: tuple[str, ...]
-    event: Literal["test_opened"] = "test_opened"
+    event: Literal["opened_test"] = "opened_test"
 
 
 @dataclass(frozen=True, slots=True)

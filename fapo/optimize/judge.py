@@ -20,8 +20,9 @@ def judge(
 ) -> Decided:
     """Accept `variant` where its gain over the incumbent is larger than chance explains.
 
-    With `accept="spend"` look number `look` may use `stats.spend(alpha, look, max_variants)`, so that the chance to accept any
-    useless variant in the whole search is at most alpha. With `accept="mean"` a higher mean suffices, as in the paper.
+    With `accept="spend"` look number `look` may use `stats.spend(alpha, look, max_variants)`, so that the chance to
+    accept any useless variant in the whole search is at most alpha. With `accept="mean"` a higher mean suffices, as in
+    the paper.
     """
     found = paired_comparison(candidate, incumbent, clusters=clusters)
     if config.accept == "mean":
@@ -32,7 +33,9 @@ def judge(
         alpha = spend(config.alpha, look, config.max_variants)
         accepted = found.difference > 0 and found.p_greater <= alpha
         sign = "≤" if found.p_greater <= alpha else ">"
-        reason = f"{_points(found.difference)} ({describe_changes(found)}), p = {found.p_greater:.2g} {sign} {alpha:.2g}"
+        reason = (
+            f"{_points(found.difference)} ({describe_changes(found)}), p = {found.p_greater:.2g} {sign} {alpha:.2g}"
+        )
     return Decided(
         variant, "accepted" if accepted else "rejected", reason,
         difference=found.difference, p=found.p_greater, alpha=alpha,

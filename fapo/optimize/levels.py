@@ -32,10 +32,8 @@ def prompts_tried(state: State) -> bool:
     return accepted or plateau(state.attempts)
 
 
-def decide_level(
-    level: Level, state: State, scope: tuple[Level, ...], shares: Mapping[str, float]
-) -> LevelDecision:
-    """Whether `level` opens now. `shares` divides the incumbent's lost score on train among levels and `unidentified`."""
+def decide_level(level: Level, state: State, scope: tuple[Level, ...], shares: Mapping[str, float]) -> LevelDecision:
+    """Whether `level` opens now. `shares` divides the incumbent's lost score among levels and `unidentified`."""
     if level in state.open_levels:
         return LevelDecision(True, f"{level} is open already")
     if level not in scope:
@@ -52,7 +50,8 @@ def decide_level(
         return LevelDecision(False, _not_yet(state, "prompts have not been tried"))
     if outside > LARGER_PART:
         return LevelDecision(
-            True, f"prompts were tried, and attribution places {outside:.0%} of the remaining loss outside the open levels"
+            True,
+            f"prompts were tried, and attribution places {outside:.0%} of the remaining loss outside the open levels",
         )
     return LevelDecision(False, f"attribution places only {outside:.0%} of the remaining loss outside the open levels")
 

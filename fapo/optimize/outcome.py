@@ -7,7 +7,16 @@ from fapo.optimize.run import BASELINE, Run
 from fapo.optimize.tools import detectable_gain
 from fapo.records import Split, Usage
 from fapo.report.patch import unified_patch
-from fapo.report.run_summary import AgentFacts, Best, Gain, Means, RunSummary, Spending, VariantRow, run_markdown
+from fapo.report.run_summary import (
+    AgentFacts,
+    Best,
+    Gain,
+    Means,
+    RunSummary,
+    Spending,
+    VariantRow,
+    run_markdown,
+)
 from fapo.stats import paired_comparison
 from fapo.store.files import write_atomic
 
@@ -28,7 +37,12 @@ async def conclude(run: Run, *, optimizer_model: str) -> RunSummary:
         pipeline=run.project.spec.name,
         note=run.project.sample_note,
         baseline=Means(_mean(run, BASELINE, "validation"), _mean(run, BASELINE, "test") if improved else None),
-        best=Best(best, state.level_of(best), _mean(run, best, "validation"), _mean(run, best, "test") if improved else None),
+        best=Best(
+            best,
+            state.level_of(best),
+            _mean(run, best, "validation"),
+            _mean(run, best, "test") if improved else None,
+        ),
         validation_gain=await _gain(run, best, "validation") if improved else None,
         test_gain=await _gain(run, best, "test") if improved else None,
         variants=tuple(_rows(run)),

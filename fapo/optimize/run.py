@@ -17,7 +17,8 @@ from fapo.attribution.rules import attribute
 from fapo.config import OptimizeConfig
 from fapo.errors import ProviderError, UsageError
 from fapo.evaluation.evaluate import Evaluation, EvaluationPlan, Manifest, Observer, evaluate
-from fapo.evaluation.project import Project, cases_digest, load_project
+from fapo.data import split_digest
+from fapo.evaluation.project import Project, load_project
 from fapo.llm.gateway import Gateway
 from fapo.optimize.events import (
     Decided,
@@ -35,7 +36,7 @@ from fapo.optimize.levels import LevelDecision, decide_level, initial_levels
 from fapo.optimize.workspace import Workspace
 from fapo.pipeline.check import check_pipeline
 from fapo.pipeline.spec import load_spec
-from fapo.records import Case, Level, Split, Usage
+from fapo.records import Case, Level, Split
 from fapo.review import LeakIndex, Review, ReviewContext, review
 from fapo.store.files import make_directory, read_json, write_atomic
 from fapo.store.variants import Snapshot, snapshot_digest, take_snapshot, write_snapshot
@@ -62,7 +63,14 @@ class Run:
     """One optimization's directory, inputs and state, and what can be done with its variants."""
 
     def __init__(
-        self, directory: Path, source: Path, project: Project, config: OptimizeConfig, *, gateway: Gateway, narrator: Narrator
+        self,
+        directory: Path,
+        source: Path,
+        project: Project,
+        config: OptimizeConfig,
+        *,
+        gateway: Gateway,
+        narrator: Narrator,
     ) -> None:
         self.directory = directory
         self.source = source
@@ -108,7 +116,10 @@ class Run:
     # -- evaluations
 
     async def evaluate(self, variant: str, split: Split, *, limit: int | None = None) -> Evaluation:
-        """Evaluate a variant on a split, or read back what was evaluated before. Raises ProviderError while cases are undecided."""
+        """Evaluate a variant on a split, or read back what was evaluated before.
+
+        Raises ProviderError while cases are undecided.
+        """
         cases = self.project.cases(split)[:limit]
         name = f"{variant}-{split}" + ("" if limit is None else f"-{limit}")
         directory = self.variant_dir(variant)
@@ -119,14 +130,15 @@ class Run:
             variant=variant,
             variant_digest=snapshot_digest(self.snapshot(variant)),
             split=split,
-            cases_digest=cases_digest(cases),
+            cases_digest=split_digest(cases),
             score=self.project.score.name,
             score_digest=self.project.score.digest,
             trials=1,
             models=models,
             sample=self.project.sample_note,
         )
-        plan = EvaluationPlan(directory, spec, cases, self.project.score, manifest, self.directory / "evaluations" / name,
+        target = self.directory / "evaluations" / name
+        plan = EvaluationPlan(directory, spec, cases, self.project.score, manifest, target,
                               self.config.concurrency, self.config.isolation)  # fmt: skip
         observer = self.narrator.evaluating(f"{variant} on {split}", len(cases))
         try:
@@ -171,14 +183,29 @@ class Run:
             variant = f"{len(self.state.attempts) + 1:03d}"
             snapshot = self.workspace.snapshot()
             found = self.review(snapshot)
-            reason = "; ".join(_finding(finding) for finding in found.findings[:5]) or await self._smoke(variant, snapshot)
+            reason = "; ".join(_finding(finding) for finding in found.findings[:5]) or await self._smoke(
+                variant, snapshot
+            )
             if reason or found.level is None:
-                refused = Refused(variant, incumbent, found.level, hypothesis, technique, step, reason or "nothing changed")
+                refused = Refused(
+                    variant, incumbent, found.level, hypothesis, technique, step, reason or "nothing changed"
+                )
                 self.log(refused)
                 return refused
             self.freeze(variant, snapshot)
             look = self.state.looks + 1
-            self.log(Submitted(variant, incumbent, snapshot_digest(snapshot), found.level, hypothesis, technique, step, look))
+            self.log(
+                Submitted(
+                    variant,
+                    incumbent,
+                    snapshot_digest(snapshot),
+                    found.level,
+                    hypothesis,
+                    technique,
+                    step,
+                    look,
+                )
+            )
             return await self.decide(variant)
 
     def review(self, snapshot: Snapshot) -> Review:
@@ -231,7 +258,7 @@ class Run:
                 self.log(LevelOpened(each, why))
 
     async def evaluate_workspace(self, limit: int | None) -> tuple[Evaluation, Evaluation, str]:
-        """The workspace as it stands, on train: its evaluation, the incumbent's on the same cases, and the traces' folder.
+        """The workspace as it stands, on train: its evaluation, the incumbent's, and the traces' folder.
 
         Raises UsageError where review finds fault with it.
         """
@@ -310,7 +337,10 @@ def create_run(source: Path, project: Project, config: OptimizeConfig, runs_dir:
 
 
 def reopen_run(directory: Path) -> tuple[Project, OptimizeConfig, Path]:
-    """The project, configuration and source directory of an interrupted run. Raises UsageError where what it ran on has changed."""
+    """The project, configuration and source directory of an interrupted run.
+
+    Raises UsageError where what it ran on has changed.
+    """
     path = directory / RUN_FILE
     if not path.is_file():
         raise UsageError("not a run: run.json is missing", path=directory)
@@ -334,7 +364,7 @@ def begin(run: Run) -> None:
 
 def _digests(project: Project) -> dict[str, str]:
     splits: Iterable[Split] = ("train", "validation", "test")
-    return {split: cases_digest(project.cases(split)) for split in splits}
+    return {split: split_digest(project.cases(split)) for split in splits}
 
 
 def _fresh(parent: Path, name: str) -> Path:
@@ -346,4 +376,3 @@ def _fresh(parent: Path, name: str) -> Path:
         except FileExistsError:
             continue
     raise UsageError("too many runs with this name", path=parent)
-

@@ -12,7 +12,7 @@ import jinja2
 
 from fapo.agent.protocol import Agent, AgentResult, AgentTask
 from fapo.errors import AgentError, CredentialsError
-from fapo.optimize.events import Finished, SearchEnded, SessionEnded, SessionStarted, OpenedTest
+from fapo.optimize.events import Finished, OpenedTest, SearchEnded, SessionEnded, SessionStarted
 from fapo.optimize.run import BASELINE, Run, begin
 from fapo.optimize.tools import Toolbox
 from fapo.optimize.workspace import editable
@@ -22,8 +22,9 @@ MAX_IDLE_SESSIONS = 2
 """Sessions in a row that end without a new submission or `finish` before the run gives up on the agent."""
 MAX_TURNS = 400
 STALL_S = 600.0
+FIRST_PROMPT = "Optimize the pipeline. Begin with the ledger, `status` and `attribution`."
 
-_PLAYBOOK = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True)  # noqa: S701 - a prompt, not HTML
+_PLAYBOOK = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
 
 
 class Search:
@@ -37,7 +38,10 @@ class Search:
         self._free = free
 
     async def go(self) -> None:
-        """Search, then open test. Raises ProviderError, BudgetExceeded or AgentError; the run can be resumed after each."""
+        """Search, then open test.
+
+        Raises ProviderError, BudgetExceeded or AgentError; the run can be resumed after each.
+        """
         run = self._run
         begin(run)
         if run.state.search_ended is None:
@@ -62,7 +66,9 @@ class Search:
                 break
             idle = 0 if len(run.state.attempts) > before else idle + 1
             if idle >= MAX_IDLE_SESSIONS:
-                raise AgentError(f"the agent ended {idle} sessions without a submission: {result.error or result.status}")
+                raise AgentError(
+                    f"the agent ended {idle} sessions without a submission: {result.error or result.status}"
+                )
         run.log(SearchEnded(*stop))
 
     async def _session(self) -> tuple[Toolbox, AgentResult]:
@@ -78,7 +84,7 @@ class Search:
             workspace=run.workspace.directory,
             home=run.directory / "agent",
             system_prompt=self._playbook(),
-            prompt=f"Workspace: {run.workspace.directory}\nOptimize the pipeline. Begin with the ledger, `status` and `attribution`.",
+            prompt=f"Workspace: {run.workspace.directory}\n{FIRST_PROMPT}",
             tools=toolbox.tools(),
             editable=lambda: editable(run.state.open_levels),
             model=self._model,
@@ -109,7 +115,9 @@ class Search:
     def _playbook(self) -> str:
         spec = self._run.project.spec
         guidance = Path(self._run.source, "playbook.md")
-        return _PLAYBOOK.from_string(resources.files(__package__).joinpath("playbook.md").read_text(encoding="utf-8")).render(
+        return _PLAYBOOK.from_string(
+            resources.files(__package__).joinpath("playbook.md").read_text(encoding="utf-8")
+        ).render(
             workspace=self._run.workspace.directory,
             pipeline=spec.name,
             task=spec.task,
@@ -135,5 +143,6 @@ def require_credentials(found: object | None) -> None:
     """Raise CredentialsError where no credentials for the agent were found."""
     if found is None:
         raise CredentialsError(
-            "no credentials for the optimizer: set ANTHROPIC_API_KEY, log in with `claude`, or use --optimizer-model standin/optimizer"
+            "no credentials for the optimizer: set ANTHROPIC_API_KEY, log in with `claude`, "
+            "or use --optimizer-model standin/optimizer"
         )

@@ -39,11 +39,32 @@ class Toolbox:
         level = {"level": {"type": "string", "enum": ["parameter", "structure"]}, "reason": text}
         limit = {"limit": {"type": "integer", "minimum": 1, "description": "only the first N train cases"}}
         return (
-            self._tool("status", "Incumbent, open levels, files, scores, what was tried, what is left.", {}, self._status),
-            self._tool("attribution", "Where the incumbent loses its score on train, by step and by level.", {}, self._attribution),
-            self._tool("evaluate_train", "Run the workspace as it stands on train.", limit, self._evaluate_train, required=()),
-            self._tool("submit", "Freeze the workspace as a variant; it is reviewed, then validated against the incumbent. "
-                       "Give one hypothesis, the technique's short name, and the step that it concerns.", submit, self._submit),  # fmt: skip
+            self._tool(
+                "status",
+                "Incumbent, open levels, files, scores, what was tried, what is left.",
+                {},
+                self._status,
+            ),
+            self._tool(
+                "attribution",
+                "Where the incumbent loses its score on train, by step and by level.",
+                {},
+                self._attribution,
+            ),
+            self._tool(
+                "evaluate_train",
+                "Run the workspace as it stands on train.",
+                limit,
+                self._evaluate_train,
+                required=(),
+            ),
+            self._tool(
+                "submit",
+                "Freeze the workspace as a variant; it is reviewed, then validated against the incumbent. "
+                "Give one hypothesis, the technique's short name, and the step that it concerns.",
+                submit,
+                self._submit,
+            ),
             self._tool("request_level", "Ask fapo to open a level.", level, self._request_level),
             self._tool("finish", "End the optimization.", {"summary": text}, self._finish),
         )
@@ -61,7 +82,12 @@ class Toolbox:
                 raise
 
         needed = list(properties) if required is None else list(required)
-        schema = {"type": "object", "properties": properties, "required": needed, "additionalProperties": False}
+        schema = {
+            "type": "object",
+            "properties": properties,
+            "required": needed,
+            "additionalProperties": False,
+        }
         return AgentTool(name, description, schema, answer, read_only=False)
 
     async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +188,11 @@ class Toolbox:
         if arguments["level"] not in LEVELS:
             raise UsageError(f"no such level: {arguments['level']}")
         decision = await self._run.request_level(cast(Level, arguments["level"]))
-        return {"granted": decision.granted, "why": decision.why, "open_levels": list(self._run.state.open_levels)}
+        return {
+            "granted": decision.granted,
+            "why": decision.why,
+            "open_levels": list(self._run.state.open_levels),
+        }
 
     async def _finish(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self.finished = str(arguments["summary"])[:2000]

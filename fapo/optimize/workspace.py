@@ -1,4 +1,4 @@
-"""The agent's workspace: the pipeline copy, train cases and traces, the score's source, the ledger, and nothing else."""
+"""The agent's workspace: the pipeline copy, train cases and traces, the score's source, the ledger; nothing else."""
 
 from __future__ import annotations
 
@@ -76,7 +76,17 @@ class Workspace:
         ]  # fmt: skip
         for a in state.attempts:
             difference = "" if a.difference is None else f"{a.difference:+.3f}"
-            cells = (a.variant, a.parent, a.level or "", a.step, a.technique, a.hypothesis, a.verdict or "", difference, a.reason)
+            cells = (
+                a.variant,
+                a.parent,
+                a.level or "",
+                a.step,
+                a.technique,
+                a.hypothesis,
+                a.verdict or "",
+                difference,
+                a.reason,
+            )
             lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
         write_atomic(self.directory / "ledger.md", "\n".join(lines) + "\n")
 

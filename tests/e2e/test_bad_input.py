@@ -1,0 +1,119 @@
+"""Bad input is one clear line and exit code 2, before any money is spent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.command import fapo
+
+GOOD = Path(__file__).parent.parent / "pipelines" / "prompt_suffices"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, f"{path.name} has no {old!r}"
+    path.write_text(text.replace(old, new, 1))
+
+
+def rows(pipeline: Path, split: str = "validation") -> tuple[Path, list[str]]:
+    path = pipeline / "data" / f"{split}.jsonl"
+    return path, path.read_text().splitlines()
+
+
+def repeat_first_case(pipeline: Path) -> None:
+    path, lines = rows(pipeline)
+    path.write_text("\n".join([*lines, lines[0]]) + "\n")
+
+
+def break_third_line(pipeline: Path) -> None:
+    path, lines = rows(pipeline)
+    path.write_text("\n".join([*lines[:2], "{broken", *lines[2:]]) + "\n")
+
+
+def drop_label(pipeline: Path) -> None:
+    path, lines = rows(pipeline)
+    row = json.loads(lines[1])
+    del row["expected"]
+    path.write_text("\n".join([lines[0], json.dumps(row), *lines[2:]]) + "\n")
+
+
+def add_placeholder(pipeline: Path) -> None:
+    prompt = next((pipeline / "prompts").glob("*.md"))
+    prompt.write_text(prompt.read_text() + "\n{{ nowhere }}\n")
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no pipeline.yaml": (lambda p: (p / "pipeline.yaml").unlink(), "pipeline.yaml is missing"),
+    "broken YAML": (lambda p: (p / "pipeline.yaml").write_text("name: [\n"), "pipeline.yaml:"),
+    "an unknown key": (lambda p: edit(p / "pipeline.yaml", "name:", "colour: red\nname:"), "`colour`: unknown key"),
+    "an unknown model": (lambda p: edit(p / "pipeline.yaml", "standin/reader", "nobody/knows-this"), "nobody/knows-this"),
+    "an unknown stand-in": (lambda p: edit(p / "pipeline.yaml", "standin/reader", "standin/oracle"), "standin/oracle"),
+    "an unknown score": (lambda p: edit(p / "pipeline.yaml", "exact_match", "vibes"), "unknown score `vibes`"),
+    "an unfilled placeholder": (add_placeholder, "placeholder `nowhere` is never filled"),
+    "duplicate case ids": (repeat_first_case, "validation.jsonl"),
+    "an empty split": (lambda p: (p / "data" / "validation.jsonl").write_text(""), "validation.jsonl"),
+    "a missing label": (drop_label, "validation.jsonl:2"),
+    "an invalid line": (break_third_line, "validation.jsonl:3"),
+    "a missing case file": (lambda p: (p / "data" / "test.jsonl").unlink(), "test.jsonl"),
+    "code that raises on import": (lambda p: edit(p / "pipeline.py", "async def run", "1 / 0\nasync def run"), "ZeroDivisionError"),
+    "a syntax error": (lambda p: edit(p / "pipeline.py", "async def run", "async def run("), "pipeline.py:"),
+    "no run function": (lambda p: edit(p / "pipeline.py", "async def run", "async def walk"), "async def run(inputs, ctx)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["eval", "optimize"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_pipeline_is_named(tmp_path: Path, fault: str, command: str) -> None:
+    pipeline = tmp_path / "pipeline"
+    shutil.copytree(GOOD, pipeline)
+    break_it, words = FAULTS[fault]
+    break_it(pipeline)
+    done = fapo(tmp_path, command, pipeline)
+    errors = [line for line in done.err.splitlines() if line.startswith("error ")]
+    assert (done.code, len(errors)) == (2, 1), done.err
+    assert words in errors[0]
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    done = fapo(tmp_path, "eval", "nowhere")
+    assert (done.code, "nowhere" in done.err) == (2, True)
+
+
+def test_without_credentials_for_the_agent_nothing_starts(tmp_path: Path) -> None:
+    done = fapo(tmp_path, "optimize", GOOD, "--optimizer-model", "claude-opus-4-6")
+    assert done.code == 2
+    assert "ANTHROPIC_API_KEY" in done.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = fapo(tmp_path, "eval", GOOD, FAPO_RUNS_DIR=str(tmp_path / "file" / "runs"))
+    assert done.code == 2
+    assert "FAPO_RUNS_DIR" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("optimize",),
+        ("optimize", str(GOOD), "--scope", "prompt,magic"),
+        ("optimize", str(GOOD), "--max-variants", "0"),
+        ("optimize", "--resume", "nowhere"),
+        ("eval", str(GOOD), "--split", "holdout"),
+        ("eval", str(GOOD), "--limit", "0"),
+        ("trace", "nowhere", "case"),
+        ("frobnicate",),
+    ],
+)
+def test_wrong_use_is_exit_code_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = fapo(tmp_path, *arguments)
+    assert done.code == 2, done.err
+    assert "Traceback" not in done.err

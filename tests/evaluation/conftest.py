@@ -1,0 +1,49 @@
+"""A pipeline on disk and a plan that evaluates it; a loopback listener to attack."""
+
+from __future__ import annotations
+
+import socket
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.evaluations import equal
+
+from fapo.evaluation.evaluate import EvaluationPlan, Manifest
+from fapo.data import split_digest
+from fapo.evaluation.scoring import ScoreFunction
+from fapo.pipeline.spec import parse_spec
+from fapo.records import Case, Prediction, Score
+
+SPEC = "name: p\nbenchmark: b\nmodels: {task: fake}\nlimits: {timeout_s: 20, llm_calls: 3}\n"
+
+MakePlan = Callable[..., EvaluationPlan]
+
+
+@pytest.fixture
+def make_plan(tmp_path: Path) -> MakePlan:
+    def make(code: str, prompts: dict[str, str] | None = None, *, n: int = 3, trials: int = 1, spec: str = SPEC,
+             score: Callable[[Case, Prediction], Score] = equal, **changes: Any) -> EvaluationPlan:  # fmt: skip
+        directory = tmp_path / "pipeline"
+        (directory / "prompts").mkdir(parents=True, exist_ok=True)
+        (directory / "pipeline.py").write_text(textwrap.dedent(code))
+        for name, text in (prompts or {"say": "User:\n{{ text }}\n"}).items():
+            (directory / "prompts" / f"{name}.md").write_text(text)
+        cases = tuple(Case(f"case-{i}", {"text": f"word{i}"}, f"WORD{i}") for i in range(n))
+        manifest = Manifest("p", "000", "d", "validation", split_digest(cases), "equal", "s", trials, {"task": "fake"})
+        function = ScoreFunction("equal", tmp_path / "equal.py", "s", score)
+        values: dict[str, Any] = {"concurrency": 8, "isolation": "auto"} | changes
+        return EvaluationPlan(
+            directory, parse_spec(spec, directory), cases, function, manifest, tmp_path / "evaluation", **values
+        )
+
+    return make
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """The port of a loopback listener."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]

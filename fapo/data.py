@@ -183,7 +183,9 @@ def _from_columns(row: dict[str, Any], columns: Columns, path: Path, line: int) 
 
 def _as_case(row: dict[str, Any], path: Path, line: int) -> Case:
     if unknown := set(row) - {"id", "inputs", "expected", "metadata"}:
-        raise UsageError(f"unknown key `{min(unknown)}`; a case has id, inputs, expected, metadata", path=path, line=line)
+        raise UsageError(
+            f"unknown key `{min(unknown)}`; a case has id, inputs, expected, metadata", path=path, line=line
+        )
     ident, inputs, expected = row.get("id"), row.get("inputs"), row.get("expected")
     if not isinstance(ident, str) or not ident.strip():
         raise UsageError("`id` must be a text that is not empty", path=path, line=line)

@@ -1,14 +1,14 @@
 """The error tree. A fault is attributed once, at the boundary where it arises.
 
-    FapoError                      anything fapo expects; printed as one line
-    ├── UsageError                 wrong use or bad input, found before money is spent          exit 2
-    ├── ProviderError              a model endpoint failed; the case stays undecided            exit 3
-    │   └── CredentialsError       the endpoint refuses the key, or none was found              exit 2
-    ├── PipelineError              the variant's own fault; the case counts as a failure
-    ├── ScorerError                a score function broke its contract; the evaluation stops    exit 1
-    ├── BudgetExceeded             a limit on money, calls, variants or time was reached        exit 3
-    ├── AgentError                 the coding agent's session ended without a usable result     exit 3
-    └── IsolationError             no way to confine code on this machine; nothing is run       exit 1
+FapoError                      anything fapo expects; printed as one line
+├── UsageError                 wrong use or bad input, found before money is spent          exit 2
+├── ProviderError              a model endpoint failed; the case stays undecided            exit 3
+│   └── CredentialsError       the endpoint refuses the key, or none was found              exit 2
+├── PipelineError              the variant's own fault; the case counts as a failure
+├── ScorerError                a score function broke its contract; the evaluation stops    exit 1
+├── BudgetExceeded             a limit on money, calls, variants or time was reached        exit 3
+├── AgentError                 the coding agent's session ended without a usable result     exit 3
+└── IsolationError             no way to confine code on this machine; nothing is run       exit 1
 """
 
 from __future__ import annotations

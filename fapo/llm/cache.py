@@ -1,26 +1,25 @@
-"""The reply cache: every paid reply under what was asked, in one SQLite file that all runs share."""
+"""Replies that were paid for, kept by content in one SQLite file that several processes may share."""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
+import logging
+import os
 import sqlite3
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fapo.errors import UsageError
-from fapo.llm.endpoints import Endpoint
-from fapo.records import ModelReply, ModelRequest
+from fapo.records import ModelReply
 
-MAX_BYTES = 4 * 2**30
-"""Above this size the replies that were not used for longest make room."""
-_EVICTION_CHECK = 1000
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS replies (
-  key TEXT PRIMARY KEY, reply TEXT NOT NULL, bytes INTEGER NOT NULL, used REAL NOT NULL
-) WITHOUT ROWID;
-"""
+_VERSION = 1
+_DAY_S = 86_400.0
+_TRIM_EVERY = 256
+_KEPT = ("text", "model", "finish_reason", "input_tokens", "output_tokens", "cost_usd", "latency_s")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,82 +29,116 @@ class CacheInfo:
     bytes: int
 
 
-def cache_key(request: ModelRequest, endpoint: Endpoint) -> str:
-    """SHA-256 of what decides a reply: model, messages, parameters, and which sample it is."""
-    asked = {
-        "model": endpoint.identity or endpoint.model,
-        "messages": request.messages,
-        "params": request.params,
-        "trial": request.trial,
-        "occurrence": request.occurrence,
-    }
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
 class ReplyCache:
-    """Replies by key. A `put` that returned survives a kill; several processes may use the file at once.
+    """Replies by request key. Calls block for some ten microseconds.
 
-    Raises UsageError where the file is not a cache or cannot be opened. A `put` that fails, on a full disk say, is
-    counted in `lost` and loses nothing but the saving.
+    A reply survives a kill of this process once `put` has returned. Errors are never stored: the caller only puts
+    replies. Beyond `max_bytes` the replies that were not used for the longest time go.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, path: Path, *, max_bytes: int = 4 << 30, lock_timeout_s: float = 10.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        """Open or create the file. Raises UsageError for one that cannot be opened, is locked, or is no cache."""
         self.path = path
-        self.lost = 0
         self._max_bytes = max_bytes
+        self._now = now
         self._puts = 0
-        try:
+        self._broken = False
+        with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_SCHEMA)
-        except (sqlite3.Error, OSError) as error:
-            hint = "remove the file, or name another place with FAPO_CACHE_DIR"
-            raise UsageError(f"the reply cache cannot be used ({error}); {hint}", path=path) from None
+            # Prompts and replies are the user's own: no other account reads them.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(path, timeout=lock_timeout_s, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
 
-    def get(self, key: str) -> ModelReply | None:
-        """The reply stored under `key`, marked as cached."""
-        row = self._db.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        # In WAL mode NORMAL keeps what was committed through a kill of the process; only a power cut loses the tail.
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            raise UsageError("is the reply cache of another version of fapo; move it away", path=self.path)
+        columns = "key BLOB PRIMARY KEY, reply TEXT NOT NULL, used REAL NOT NULL"
+        self._db.execute(f"CREATE TABLE IF NOT EXISTS replies ({columns})")
+        if version == 0:
+            self._db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def get(self, key: bytes) -> ModelReply | None:
+        """The reply kept under `key`, marked as cached. Raises UsageError if the file is damaged."""
+        with self._explained():
+            row = self._db.execute("SELECT reply, used FROM replies WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
-        text, model, finish_reason, input_tokens, output_tokens, cost, latency = json.loads(row[0])
-        return ModelReply(text, model, finish_reason, input_tokens, output_tokens, cost, latency, cached=True)
+        if self._now() - row[1] > _DAY_S:
+            self._write("UPDATE replies SET used = ? WHERE key = ?", (self._now(), key))
+        return ModelReply(**json.loads(row[0]), cached=True)
 
-    def put(self, key: str, reply: ModelReply) -> None:
-        r = reply
-        row = json.dumps(
-            [r.text, r.model, r.finish_reason, r.input_tokens, r.output_tokens, r.cost_usd, r.latency_s],
-            ensure_ascii=False,
-        )
-        try:
-            self._db.execute(
-                "INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)", (key, row, len(row) + 100, time.time())
-            )
-            self._puts += 1
-            if self._puts % _EVICTION_CHECK == 0:
-                self._evict()
-        except sqlite3.Error:
-            self.lost += 1
+    def put(self, key: bytes, reply: ModelReply) -> None:
+        """Keep `reply`. If the disk is full or the file cannot be written, warns once and goes on without."""
+        fields = asdict(reply)
+        text = json.dumps({name: fields[name] for name in _KEPT})
+        self._write("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", (key, text, self._now()))
+        self._puts += 1
+        if self._puts % _TRIM_EVERY == 0:
+            self.trim()
 
-    def _evict(self) -> None:
-        excess = self.info().bytes - self._max_bytes
-        if excess <= 0:
-            return
-        freed = 0
-        for key, size in self._db.execute("SELECT key, bytes FROM replies ORDER BY used").fetchall():
-            self._db.execute("DELETE FROM replies WHERE key = ?", (key,))
-            freed += size
-            if freed > excess + self._max_bytes // 10:
-                break
+    def trim(self) -> None:
+        """Drop the least recently used tenth as often as it takes to get below the size limit."""
+        while not self._broken and (info := self.info()).entries and info.bytes > self._max_bytes:
+            drop = max(1, info.entries // 10)
+            self._write("DELETE FROM replies WHERE key IN (SELECT key FROM replies ORDER BY used LIMIT ?)", (drop,))
 
     def info(self) -> CacheInfo:
-        entries, total = self._db.execute("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM replies").fetchone()
-        return CacheInfo(self.path, entries, total)
+        """How many replies there are, and the bytes that they fill."""
+        with self._explained():
+            (entries,) = self._db.execute("SELECT count(*) FROM replies").fetchone()
+            size, pages, free = (self._pragma(name) for name in ("page_size", "page_count", "freelist_count"))
+        return CacheInfo(self.path, entries, (pages - free) * size)
 
     def clear(self) -> None:
-        self._db.execute("DELETE FROM replies")
-        self._db.execute("VACUUM")
+        """Forget every reply and give the space back."""
+        with self._explained():
+            self._db.execute("DELETE FROM replies")
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         self._db.close()
+
+    def _pragma(self, name: str) -> int:
+        (value,) = self._db.execute(f"PRAGMA {name}").fetchone()
+        return int(value)
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        if self._broken:
+            return
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            self._broken = True
+            _log.warning("%s: replies are no longer cached: %s", self.path, error)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            text = f"the reply cache cannot be used ({error}); {self._advice(error)}"
+            raise UsageError(text, path=self.path) from None
+        except sqlite3.DatabaseError as error:
+            raise UsageError(f"the reply cache is damaged ({error}); delete it", path=self.path) from None
+        except OSError as error:
+            hint = "set FAPO_CACHE_DIR to a folder you can write to"
+            raise UsageError(f"the reply cache cannot be opened ({error.strerror}); {hint}", path=self.path) from None
+
+    @staticmethod
+    def _advice(error: sqlite3.OperationalError) -> str:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            return "end the process that locks it"
+        return "check the disk, or set FAPO_CACHE_DIR to another folder"

@@ -1,205 +1,141 @@
-"""The LiteLLM seam, and its only importer. Foreign errors are translated here and nowhere else."""
+"""The LiteLLM seam: its only importer."""
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import functools
 import logging
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from fapo.errors import CredentialsError, PipelineError, ProviderError, UsageError
+from fapo.errors import CredentialsError, UsageError
 from fapo.llm.endpoints import Endpoint
+from fapo.llm.requests import sample_seed
+from fapo.llm.translate import plain_text, translate
 from fapo.records import ModelReply, ModelRequest
 
-
-class RetryableError(Exception):
-    """The endpoint failed in a way that may pass. `retry_after_s` is what it asked for, if anything."""
-
-    def __init__(self, message: str, *, retry_after_s: float | None = None, rate_limited: bool = False) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-        self.rate_limited = rate_limited
+# These may find credentials in places other than variables: a metadata service, a login, a profile.
+_AMBIENT = frozenset({"azure", "azure_ai", "bedrock", "bedrock_converse", "sagemaker", "sagemaker_chat", "vertex_ai"})
+_ASSUMED_OUTPUT_TOKENS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What an exception class of LiteLLM means: whose fault it is, and a word for it."""
+@functools.cache
+def _litellm() -> Any:
+    """LiteLLM, imported when the first call needs it: that takes seconds."""
+    # Without these it fetches its price list from the network, and reads keys from whatever .env it finds.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    import litellm  # noqa: PLC0415
 
-    owner: str
-    kind: str
-
-
-RETRY = Fault("retry", "unavailable")
-FAULTS: dict[str, Fault] = {
-    "APIConnectionError": RETRY,
-    "APIError": RETRY,
-    "APIResponseValidationError": RETRY,
-    "BadGatewayError": RETRY,
-    "ImageFetchError": RETRY,
-    "InternalServerError": RETRY,
-    "MidStreamFallbackError": RETRY,
-    "ServiceUnavailableError": RETRY,
-    "Timeout": RETRY,
-    "OpenAIError": RETRY,
-    "RateLimitError": Fault("retry", "rate_limited"),
-    "AuthenticationError": Fault("credentials", "refused"),
-    "PermissionDeniedError": Fault("credentials", "refused"),
-    "PaymentRequiredError": Fault("credentials", "no credit"),
-    "NotFoundError": Fault("provider", "not found"),
-    "LiteLLMUnknownProvider": Fault("provider", "unknown provider"),
-    "ModelNotMappedError": Fault("provider", "unknown model"),
-    "BudgetExceededError": Fault("provider", "budget"),
-    "MockException": Fault("provider", "mock"),
-    "VectorStoreSearchError": Fault("provider", "vector store"),
-    "ContextWindowExceededError": Fault("pipeline", "context_length"),
-    "ContentPolicyViolationError": Fault("pipeline", "content_policy"),
-    "BlockedPiiEntityError": Fault("pipeline", "content_policy"),
-    "GuardrailRaisedException": Fault("pipeline", "content_policy"),
-    "SensitiveDataRouteException": Fault("pipeline", "content_policy"),
-    "ModifyResponseException": Fault("pipeline", "content_policy"),
-    "BadRequestError": Fault("pipeline", "bad_request"),
-    "InvalidRequestError": Fault("pipeline", "bad_request"),
-    "RejectedRequestError": Fault("pipeline", "bad_request"),
-    "UnprocessableEntityError": Fault("pipeline", "bad_request"),
-    "UnsupportedParamsError": Fault("pipeline", "bad_request"),
-    "JSONSchemaValidationError": Fault("pipeline", "invalid_output"),
-}
-"""Every exception class of `litellm.exceptions`; a test fails when LiteLLM adds one."""
-
-_library: Any = None
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True
+    litellm.drop_params = True
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return litellm
 
 
-def library() -> Any:
-    """LiteLLM, imported when the first call is made, with its price list from the release and its talk turned off."""
-    global _library
-    if _library is None:
-        os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-        import litellm  # noqa: PLC0415  heavy: seconds
-
-        litellm.telemetry = False
-        litellm.suppress_debug_info = True
-        litellm.drop_params = True
-        logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
-        _library = litellm
-    return _library
-
-
-async def call(request: ModelRequest, endpoint: Endpoint, *, timeout_s: float) -> ModelReply:
-    """Make one call, without retries. Raises RetryableError, CredentialsError, ProviderError or PipelineError."""
-    litellm = library()
-    params = dict(request.params)
-    if endpoint.free and (request.trial or request.occurrence):
-        params.setdefault("seed", 1000 * request.trial + request.occurrence)
+async def call(request: ModelRequest, endpoint: Endpoint, timeout_s: float) -> ModelReply:
+    """One attempt. Raises Retryable, or what no retry mends: CredentialsError, ProviderError, PipelineError."""
+    litellm = _litellm()
+    seed = sample_seed(request) if endpoint.free else None
+    params = request.params if seed is None else {**request.params, "seed": seed}
     started = time.monotonic()
     try:
-        response = await litellm.acompletion(
-            model=endpoint.model,
-            messages=list(request.messages),
-            api_base=endpoint.api_base,
-            api_key=endpoint.api_key,
-            num_retries=0,
-            max_retries=0,
-            timeout=timeout_s,
-            **params,
-        )
-    except Exception as error:
-        raise translate(error, endpoint.model) from error
-    return _reply(response, endpoint, time.monotonic() - started)
+        async with asyncio.timeout(timeout_s):
+            response = await litellm.acompletion(
+                model=endpoint.model, messages=list(request.messages), api_base=endpoint.api_base,
+                api_key=endpoint.api_key, timeout=timeout_s, num_retries=0, max_retries=0, **params,
+            )  # fmt: skip
+    # LiteLLM raises its own classes, its providers' and plain Python ones: whatever comes out of it is sorted here.
+    except Exception as error:  # noqa: BLE001
+        if isinstance(error, TimeoutError):
+            error = TimeoutError(f"no reply within {timeout_s:g} s")
+        raise translate(error, request.model, _key_name(endpoint)) from None
+    return _reply(response, request, endpoint, time.monotonic() - started)
 
 
-def _reply(response: Any, endpoint: Endpoint, latency_s: float) -> ModelReply:
-    choices = getattr(response, "choices", None)
-    if not choices:
-        raise RetryableError(f"{endpoint.model}: the reply has no choices")
-    choice = choices[0]
-    if choice.finish_reason == "content_filter":
-        raise PipelineError(f"{endpoint.model}: the reply was withheld by a content filter", kind="content_policy")
-    usage = getattr(response, "usage", None)
+def _reply(response: Any, request: ModelRequest, endpoint: Endpoint, latency_s: float) -> ModelReply:
+    choice = response.choices[0] if response.choices else None
+    usage: Any = getattr(response, "usage", None)
+    # LiteLLM fills in zeros where the provider reports nothing; no prompt has zero tokens.
+    known = bool(usage and usage.prompt_tokens)
     return ModelReply(
-        text=choice.message.content or "",
-        model=endpoint.model,
-        finish_reason=choice.finish_reason,
-        input_tokens=getattr(usage, "prompt_tokens", None),
-        output_tokens=getattr(usage, "completion_tokens", None),
-        cost_usd=0.0 if endpoint.free else _cost(response),
+        text=(choice.message.content or "") if choice else "",
+        model=request.model,
+        finish_reason=choice.finish_reason if choice else None,
+        input_tokens=usage.prompt_tokens if known else None,
+        output_tokens=usage.completion_tokens if known else None,
+        cost_usd=0.0 if endpoint.free else _cost(response, endpoint.model) if known else None,
         latency_s=latency_s,
     )
 
 
-def _cost(response: Any) -> float | None:
-    """What the call cost by LiteLLM's price list, or None where that does not know the model."""
+def _cost(response: Any, model: str) -> float | None:
+    """Dollars, cached and long prompts included; None where the price is unknown."""
+    if not known_price(model):
+        return None
     try:
-        return float(library().completion_cost(response))
-    except Exception:  # noqa: BLE001 - LiteLLM raises a bare Exception for a model without a price
+        return float(_litellm().completion_cost(completion_response=response, model=model))
+    # It raises bare exceptions; a reply that was paid for is not lost over its price.
+    except Exception:  # noqa: BLE001
         return None
 
 
-def translate(error: Exception, model: str) -> Exception:
-    """A LiteLLM exception as one of fapo's. Anything unknown counts as the provider's fault, for good."""
-    names = [kind.__name__ for kind in type(error).__mro__]
-    fault = next((FAULTS[name] for name in names if name in FAULTS), Fault("provider", "failed"))
-    message = f"{model}: {_one_line(error)}"
-    match fault.owner:
-        case "retry":
-            limited = fault.kind == "rate_limited"
-            return RetryableError(message, retry_after_s=_retry_after(error), rate_limited=limited)
-        case "credentials":
-            return CredentialsError(f"{message}; check the key of this provider in the environment")
-        case "pipeline":
-            return PipelineError(message, kind=fault.kind)
-    return ProviderError(message)
+@functools.cache
+def known_price(model: str) -> bool:
+    """Whether LiteLLM's price list has this model. It answers 0 for models that it merely guesses at."""
+    litellm = _litellm()
+    try:
+        entry = litellm.model_cost.get(litellm.get_model_info(model)["key"], {})
+    except Exception:  # noqa: BLE001  # bare exceptions again: all say that the model is not on the list
+        return False
+    return "input_cost_per_token" in entry and "output_cost_per_token" in entry
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    for prefix in (f"litellm.{type(error).__name__}: ", f"{type(error).__name__}: "):
-        text = text.replace(prefix, "")
-    return text[:300] or type(error).__name__
-
-
-def _retry_after(error: Exception) -> float | None:
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    headers = getattr(error, "litellm_response_headers", None) or headers
-    with contextlib.suppress(TypeError, ValueError):
-        return float(headers.get("retry-after"))
-    return None
+def estimate_cost(request: ModelRequest, endpoint: Endpoint) -> float | None:
+    """About what a call will cost, before any such call was made; None where the price is unknown."""
+    if endpoint.free or not known_price(endpoint.model):
+        return 0.0 if endpoint.free else None
+    info = _litellm().get_model_info(endpoint.model)
+    asked = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
+    output = asked if isinstance(asked, int) else _ASSUMED_OUTPUT_TOKENS
+    letters = sum(len(message["content"]) for message in request.messages)
+    return float(letters / 4 * info["input_cost_per_token"] + output * info["output_cost_per_token"])
 
 
 def check_model(model: str) -> None:
-    """Raise UsageError for a model string that LiteLLM cannot route, CredentialsError where its key is missing."""
-    litellm = library()
+    """Raise UsageError for a model string that LiteLLM cannot place, CredentialsError where its key is missing."""
+    litellm = _litellm()
     try:
-        with _quiet():
-            litellm.get_llm_provider(model)
-    except Exception:  # noqa: BLE001 - LiteLLM raises several classes here, all for the one reason
-        raise UsageError(
-            f"unknown model `{model}`: give a LiteLLM model string such as openai/gpt-4.1-mini, or standin/reader"
-        ) from None
-    found = litellm.validate_environment(model)
-    if missing := found.get("missing_keys"):
-        raise CredentialsError(f"no key for `{model}`: set {' and '.join(missing)}")
+        name, provider, _, _ = litellm.get_llm_provider(model)
+    except Exception as error:  # noqa: BLE001  # any of its many classes says that the string has no provider
+        hint = "write provider/model, for example openai/gpt-4.1-mini"
+        raise UsageError(f"unknown model `{model}`: {hint} ({plain_text(error)[:80]})") from None
+    if not name:
+        raise UsageError(f"the model string `{model}` names a provider but no model")
+    missing = litellm.validate_environment(model)["missing_keys"]
+    keys = [key for key in missing if key.endswith(("KEY", "TOKEN"))]
+    if keys and provider not in _AMBIENT:
+        raise CredentialsError(f"no key for {model}: set {' or '.join(keys)}")
 
 
-def known_price(model: str) -> bool:
-    """Whether LiteLLM's price list knows the model."""
+def _key_name(endpoint: Endpoint) -> str:
+    """The variable that usually holds the key of the model's provider."""
     try:
-        prompt, completion = library().cost_per_token(model, prompt_tokens=1000, completion_tokens=1000)
-    except Exception:  # noqa: BLE001 - see _cost
-        return False
-    return bool(prompt + completion > 0)
+        provider = _litellm().get_llm_provider(endpoint.model)[1]
+    except Exception:  # noqa: BLE001  # as in check_model
+        return "its key"
+    return "its credentials" if provider in _AMBIENT else f"{provider.upper()}_API_KEY"
 
 
-async def close() -> None:
-    """Close the connections that LiteLLM keeps."""
-    if _library is not None:
-        await _library.close_litellm_async_clients()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep LiteLLM's help text for unknown providers out of the terminal."""
-    with open(os.devnull, "w", encoding="utf-8") as sink, contextlib.redirect_stdout(sink):
-        yield
+async def aclose() -> None:
+    """Close what LiteLLM keeps open in this event loop."""
+    if not _litellm.cache_info().currsize:
+        return
+    litellm = _litellm()
+    await litellm.close_litellm_async_clients()
+    # A closed client would otherwise be handed out again.
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    await litellm.litellm_core_utils.logging_worker.GLOBAL_LOGGING_WORKER.stop()

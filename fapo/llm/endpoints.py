@@ -1,15 +1,17 @@
-"""Where calls of a model string go."""
+"""Where the calls to one model string go."""
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What LiteLLM is called with for a model string.
+    """What LiteLLM is called with for one model string.
 
-    `identity` goes into the cache key; `free` says that calls cost nothing, which is known and not a guess.
+    `identity` goes into the cache key and must change when the model behind it does; `free` calls cost 0.
     """
 
     model: str
@@ -18,7 +20,16 @@ class Endpoint:
     identity: str = ""
     free: bool = False
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether calls certainly stay on this machine; without an `api_base` LiteLLM chooses, so they may not."""
+        host = urlsplit(self.api_base or "").hostname or ""
+        try:
+            return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
 
 def plain_endpoint(model: str) -> Endpoint:
-    """A model string that LiteLLM understands by itself."""
-    return Endpoint(model, identity=model)
+    """The endpoint of a string that LiteLLM understands as it stands."""
+    return Endpoint(model=model, identity=model)

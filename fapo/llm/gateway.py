@@ -1,123 +1,252 @@
-"""The one place through which every model call goes: cache, budget, rate limits, retries."""
+"""The one place through which every task-model and judge call goes."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from fapo.errors import ProviderError
-from fapo.llm import client
-from fapo.llm.budget import Budget
-from fapo.llm.cache import ReplyCache, cache_key
-from fapo.llm.client import RetryableError
+from fapo.errors import PipelineError, ProviderError, UsageError
+from fapo.llm import client as litellm_client
+from fapo.llm.budget import Budget, Purpose
+from fapo.llm.cache import ReplyCache
 from fapo.llm.endpoints import Endpoint, plain_endpoint
+from fapo.llm.requests import check_request, request_key
+from fapo.llm.translate import Retryable
 from fapo.records import ModelReply, ModelRequest, Usage
 
-MAX_TRIES = 6
-FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 60.0
-CALL_TIMEOUT_S = 300.0
+OnCall = Callable[[Purpose, ModelReply], None]
+OnHold = Callable[[float], None]
 
-CallModel = Callable[..., Awaitable[ModelReply]]
+
+class ModelClient(Protocol):
+    """Makes single attempts; `fapo.llm.client` is the real one."""
+
+    async def call(self, request: ModelRequest, endpoint: Endpoint, timeout_s: float) -> ModelReply:
+        """The reply, or Retryable, CredentialsError, ProviderError, PipelineError."""
+
+    def known_price(self, model: str) -> bool: ...
+
+    def estimate_cost(self, request: ModelRequest, endpoint: Endpoint) -> float | None: ...
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a call is tried. A rate limit is no failed try: it is waited for until `held_limit_s`. Seconds."""
+
+    max_tries: int = 6
+    timeout_s: float = 300.0
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 60.0
+    held_limit_s: float = 900.0
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    chance: Callable[[], float] = random.random
+
+    def backoff_s(self, failures: int) -> float:
+        """The wait after so many failures in a row: doubled each time, with jitter of a half."""
+        wait: float = min(self.first_wait_s * 2.0 ** (failures - 1), self.longest_wait_s)
+        return wait * (0.5 + 0.5 * self.chance())
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """One call being made, for all who wait for its reply."""
+
+    request: ModelRequest
+    endpoint: Endpoint
+    purpose: Purpose
+    task: asyncio.Task[ModelReply] | None = None
+    waiters: list[OnHold] = field(default_factory=list)
+    on_wire: bool = False
+    claimed: bool = False
+    held_s: float = 0.0
+    held_until: float = 0.0
+
+    def hold(self, seconds: float) -> None:
+        self.held_s += seconds
+        for waiter in self.waiters:
+            waiter(seconds)
 
 
 class Gateway:
-    """Answers model requests: from the cache, or by a call that is budgeted, retried and cached.
+    """Cache, single flight, budget, rate limits and retries around every model call.
 
-    Equal requests in flight share one call. After a rate limit all calls to that endpoint wait together.
+    `endpoints` translates model strings; any other goes to LiteLLM as it stands. With `loopback_only` no call leaves
+    this machine. `on_call` is told of every reply. The gateway owns the cache and closes it.
     """
 
     def __init__(
         self,
         *,
-        cache: ReplyCache,
+        cache: ReplyCache | None,
         budget: Budget,
         endpoints: Mapping[str, Endpoint] | None = None,
-        call: CallModel = client.call,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        client: ModelClient = litellm_client,
+        patience: Patience | None = None,
+        loopback_only: bool = False,
+        on_call: OnCall | None = None,
     ) -> None:
         self._cache = cache
         self._budget = budget
         self._endpoints = dict(endpoints or {})
-        self._call = call
-        self._sleep = sleep
-        self._in_flight: dict[str, asyncio.Future[ModelReply]] = {}
-        self._open_at: dict[str, float] = {}
+        self._client = client
+        self._patience = patience or Patience()
+        self._loopback_only = loopback_only
+        self._on_call = on_call
+        self._priced: set[str] = set()
+        self._flights: dict[bytes, _Flight] = {}
+        self._open_at: dict[str, tuple[float, ProviderError]] = {}
 
-    async def complete(self, request: ModelRequest, purpose: str = "task") -> ModelReply:
-        """The reply to a request.
+    async def complete(
+        self, request: ModelRequest, purpose: Purpose = "task", *, on_hold: OnHold | None = None
+    ) -> ModelReply:
+        """The reply to `request`: from the cache, from an equal request in flight, or from the model.
 
-        Raises BudgetExceeded before a call that the budget does not cover, PipelineError for what the request itself
-        is to blame for, CredentialsError, and ProviderError when the endpoint failed for good.
+        `on_hold` is told, before it begins, of each wait that is not the caller's fault, in seconds.
+        Raises PipelineError, ProviderError, CredentialsError, BudgetExceeded or UsageError. A call whose caller gives
+        up goes on while it is on the wire: its reply is paid for, and is kept for the next one who asks.
         """
-        endpoint = self._endpoints.get(request.model) or plain_endpoint(request.model)
-        key = cache_key(request, endpoint)
-        if (found := self._cache.get(key)) is not None:
-            self._budget.charge(purpose, found.usage)
-            return found
-        if (twin := self._in_flight.get(key)) is not None:
-            reply = await asyncio.shield(twin)
-            return replace(reply, cached=True)
-        future = self._in_flight[key] = asyncio.get_running_loop().create_future()
-        try:
-            reply = await self._call_with_retries(request, endpoint, purpose)
-            self._cache.put(key, reply)
-            future.set_result(reply)
-            return reply
-        except BaseException as error:
-            future.set_exception(error if isinstance(error, Exception) else ProviderError("the call was cancelled"))
-            future.exception()
-            raise
-        finally:
-            del self._in_flight[key]
+        endpoint = self._endpoint(request.model)
+        check_request(request)
+        key = request_key(request, endpoint.identity)
+        reply = self._cache.get(key) if self._cache is not None else None
+        if reply is None:
+            flight = self._flights.get(key) or self._start(key, _Flight(request, endpoint, purpose))
+            reply = await self._join(flight, on_hold)
+        if reply.cached:
+            self._budget.charge(purpose, reply.usage)
+        if self._on_call is not None:
+            self._on_call(purpose, reply)
+        return reply
 
-    async def _call_with_retries(self, request: ModelRequest, endpoint: Endpoint, purpose: str) -> ModelReply:
-        held = 0.0
-        for attempt in range(1, MAX_TRIES + 1):
-            held += await self._wait_for(endpoint)
-            try:
-                return replace(await self._call_once(request, endpoint, purpose), held_s=held)
-            except RetryableError as error:
-                if attempt == MAX_TRIES:
-                    raise ProviderError(f"{error} (after {MAX_TRIES} tries)") from error
-                wait = error.retry_after_s
-                if wait is None:
-                    wait = FIRST_WAIT_S * 2 ** (attempt - 1) * (0.5 + random.random())  # noqa: S311 - jitter
-                wait = min(wait, LONGEST_WAIT_S)
-                if error.rate_limited:
-                    self._hold(endpoint, wait)
-                started = time.monotonic()
-                await self._sleep(wait)
-                held += time.monotonic() - started
-        raise AssertionError("unreachable")
+    def require_prices(self, models: Iterable[str]) -> None:
+        """Raise UsageError if a dollar budget is set and the price of one of `models` is unknown."""
+        if self._budget.usd is None:
+            return
+        for model in set(models) - self._priced:
+            endpoint = self._endpoints.get(model) or plain_endpoint(model)
+            if not endpoint.free and not self._client.known_price(endpoint.model):
+                raise UsageError(f"the price of {model} is unknown, so a budget in dollars cannot hold; leave it out")
+            self._priced.add(model)
 
-    async def _call_once(self, request: ModelRequest, endpoint: Endpoint, purpose: str) -> ModelReply:
-        self._budget.reserve()
-        usage = Usage()
-        try:
-            reply = await self._call(request, endpoint, timeout_s=CALL_TIMEOUT_S)
-            usage = reply.usage
-            return reply
-        finally:
-            self._budget.settle(purpose, usage)
-
-    def _hold(self, endpoint: Endpoint, seconds: float) -> None:
-        place = endpoint.api_base or endpoint.model
-        self._open_at[place] = max(self._open_at.get(place, 0.0), time.monotonic() + seconds)
-
-    async def _wait_for(self, endpoint: Endpoint) -> float:
-        """Wait while the endpoint is held for everybody; returns the seconds waited."""
-        place = endpoint.api_base or endpoint.model
-        left = self._open_at.get(place, 0.0) - time.monotonic()
-        if left <= 0:
-            return 0.0
-        await self._sleep(left)
-        return left
+    def usage(self, purpose: Purpose | None = None) -> Usage:
+        """What one spender has used so far, or all of them."""
+        return self._budget.spent(purpose)
 
     async def aclose(self) -> None:
-        """Close the cache and LiteLLM's connections."""
-        self._cache.close()
-        await client.close()
+        """Drop the calls in flight and close the model client and the cache."""
+        tasks = [flight.task for flight in self._flights.values() if flight.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.aclose()
+        if self._cache is not None:
+            self._cache.close()
+
+    def _endpoint(self, model: str) -> Endpoint:
+        endpoint = self._endpoints.get(model) or plain_endpoint(model)
+        if self._loopback_only and not endpoint.is_loopback:
+            raise UsageError(f"a call to {model} would leave this machine, and that is forbidden here")
+        self.require_prices([model])
+        return endpoint
+
+    def _start(self, key: bytes, flight: _Flight) -> _Flight:
+        self._flights[key] = flight
+        flight.task = asyncio.create_task(self._fly(key, flight))
+        # A flight that all callers have left may still fail; then there is nobody to hear of it.
+        flight.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return flight
+
+    async def _join(self, flight: _Flight, on_hold: OnHold | None) -> ModelReply:
+        held = 0.0
+
+        def hold(seconds: float) -> None:
+            nonlocal held
+            held += seconds
+            if on_hold is not None:
+                on_hold(seconds)
+
+        assert flight.task is not None
+        flight.waiters.append(hold)
+        if (left := flight.held_until - self._patience.clock()) > 0:
+            hold(left)
+        try:
+            await asyncio.wait([flight.task])
+        finally:
+            flight.waiters.remove(hold)
+            if not flight.waiters and not flight.on_wire:
+                flight.task.cancel()
+        first, flight.claimed = not flight.claimed, True
+        return replace(flight.task.result(), held_s=held, cached=not first)
+
+    async def _fly(self, key: bytes, flight: _Flight) -> ModelReply:
+        try:
+            reply = await self._tries(flight)
+            if self._cache is not None:
+                self._cache.put(key, reply)
+            return reply
+        finally:
+            del self._flights[key]
+
+    async def _tries(self, flight: _Flight) -> ModelReply:
+        patience = self._patience
+        failures = limited = 0
+        while True:
+            await self._wait_until_open(flight)
+            sent = patience.clock()
+            try:
+                return await self._attempt(flight)
+            except Retryable as failure:
+                limited += failure.rate_limited
+                failures += not failure.rate_limited
+                if failures >= patience.max_tries or not flight.waiters:
+                    raise ProviderError(f"{failure.error} (tried {failures + limited} times)") from None
+                flight.hold(patience.clock() - sent)
+                wait = failure.retry_after_s or patience.backoff_s(limited if failure.rate_limited else failures)
+                if failure.rate_limited or failure.retry_after_s:
+                    self._close_for(flight.endpoint, wait, failure.error)
+                else:
+                    await self._pause(flight, wait, failure.error)
+
+    def _close_for(self, endpoint: Endpoint, wait: float, error: ProviderError) -> None:
+        until = self._patience.clock() + wait
+        if until > self._open_at.get(endpoint.identity, (0.0, error))[0]:
+            self._open_at[endpoint.identity] = until, error
+
+    async def _wait_until_open(self, flight: _Flight) -> None:
+        """Wait out a rate limit that this call or another one ran into; jitter keeps them from returning as one."""
+        while limit := self._open_at.get(flight.endpoint.identity):
+            until, error = limit
+            left = until - self._patience.clock()
+            if left <= 0:
+                return
+            await self._pause(flight, left + self._patience.chance() * max(left / 2, 1.0), error)
+
+    async def _pause(self, flight: _Flight, seconds: float, error: ProviderError) -> None:
+        if flight.held_s + seconds > self._patience.held_limit_s:
+            raise ProviderError(f"{error} (gave up after {flight.held_s:.0f} s; {seconds:.0f} s more to wait)")
+        flight.held_until = self._patience.clock() + seconds
+        flight.hold(seconds)
+        await self._patience.sleep(seconds)
+
+    async def _attempt(self, flight: _Flight) -> ModelReply:
+        request, endpoint, budget = flight.request, flight.endpoint, self._budget
+        guess = None if budget.usd is None else self._client.estimate_cost(request, endpoint)
+        asked = self._patience.clock()
+        async with budget.reserve(request.model, guess) as reservation:
+            flight.hold(self._patience.clock() - asked)
+            flight.on_wire = True
+            try:
+                reply = await self._client.call(request, endpoint, self._patience.timeout_s)
+            finally:
+                flight.on_wire = False
+            reservation.settle(flight.purpose, reply.usage)
+        if reply.finish_reason == "content_filter":
+            raise PipelineError(f"{request.model}: the provider's filter withheld the reply", kind="content_policy")
+        return reply

@@ -39,7 +39,11 @@ def _step_calls(tree: ast.AST) -> Iterator[StepCall]:
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
             continue
         first = node.args[0]
-        if node.func.attr not in ("llm", "call") or not isinstance(first, ast.Constant) or not isinstance(first.value, str):
+        if (
+            node.func.attr not in ("llm", "call")
+            or not isinstance(first, ast.Constant)
+            or not isinstance(first.value, str)
+        ):
             continue
         names = [keyword.arg for keyword in node.keywords]
         known = None if None in names else frozenset(name for name in names if name)

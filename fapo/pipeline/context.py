@@ -80,9 +80,7 @@ class Context:
             raise PipelineError(f"step {step} raised {error}", kind="raised", step=step) from raised
         finally:
             end = time.monotonic()
-            self.record(
-                FunctionStep(step, inputs, traceable(output), start - self._started, end - start, error)
-            )
+            self.record(FunctionStep(step, inputs, traceable(output), start - self._started, end - start, error))
 
 
 def traceable(value: Any) -> Any:

@@ -25,7 +25,7 @@ _SAMPLING_KEYS = {
     "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed", "presence_penalty",
     "frequency_penalty", "reasoning_effort", "response_format",
 }  # fmt: skip
-_ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)  # noqa: S701 - prompts are text, not HTML
+_ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined)
 
 
 @dataclass(frozen=True, slots=True)

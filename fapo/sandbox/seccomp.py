@@ -118,9 +118,7 @@ def build_filter(machine: str, own_pid: int) -> bytes:
     if machine == "x86_64":
         program += [_instruction(_JUMP_ABOVE, _X32_BIT, 0, 1), _refuse()]
     program += _when_called(special["clone3"], _refuse(errno.ENOSYS))
-    program += _when_called(
-        special["clone"], _argument(0), _instruction(_JUMP_SET, _CLONE_THREAD, 1, 0), _refuse()
-    )
+    program += _when_called(special["clone"], _argument(0), _instruction(_JUMP_SET, _CLONE_THREAD, 1, 0), _refuse())
     program += _when_called(special["kill"], *allow_self)
     program += _when_called(special["tgkill"], *allow_self)
     program += _when_called(special["socketpair"], _argument(0), _instruction(_JUMP_EQUAL, _AF_UNIX, 1, 0), _refuse())

@@ -8,7 +8,6 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -47,9 +46,13 @@ def make_directory(path: Path) -> Path:
         raise UsageError(f"cannot be written ({error.strerror}); {hint}", path=path) from None
 
 
-@cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
+_adapters: dict[type, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def to_json(record: Any) -> bytes:
@@ -64,11 +67,12 @@ def to_python(record: Any) -> Any:
 
 def from_json(kind: type[T], line: bytes | str) -> T:
     """The record of type `kind` that `line` holds."""
-    return _adapter(kind).validate_json(line)
+    record: T = _adapter(kind).validate_json(line)
+    return record
 
 
 class LineLog:
-    """An append-only file of JSON lines. A line is written by one `write` call, so a kill leaves at most a torn tail."""
+    """An append-only file of JSON lines. A line is one `write` call, so a kill leaves at most a torn tail."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -118,7 +122,7 @@ def read_json(path: Path) -> Any:
 
 @contextlib.contextmanager
 def lock_directory(directory: Path) -> Iterator[None]:
-    """Hold a directory for this process; the lock goes with the process, however it ends. Raises UsageError if it is held."""
+    """Hold a directory for this process; the lock goes with the process. Raises UsageError if another holds it."""
     with (directory / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

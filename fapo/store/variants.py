@@ -68,7 +68,9 @@ def _read_regular(name: str, folder: int, shown: Path) -> bytes:
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError as error:
-        raise UsageError(f"links and special files cannot be part of a pipeline ({error.strerror})", path=shown) from None
+        raise UsageError(
+            f"links and special files cannot be part of a pipeline ({error.strerror})", path=shown
+        ) from None
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:

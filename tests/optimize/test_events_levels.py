@@ -12,6 +12,7 @@ from fapo.optimize.events import (
     Finished,
     Journal,
     LevelOpened,
+    OpenedTest,
     Refused,
     SearchEnded,
     SessionEnded,
@@ -19,7 +20,6 @@ from fapo.optimize.events import (
     Started,
     State,
     Submitted,
-    OpenedTest,
     fold,
     read_entries,
     replay,
@@ -84,7 +84,11 @@ def test_a_journal_cut_anywhere_goes_on_to_the_same_state(tmp_path: Path, kept: 
         file.write(b'{"time": 1, "event": {"ev')
     state = tell(path, *STORY[kept:])
     whole = tell(tmp_path / "whole.jsonl", *STORY)
-    assert (state.attempts, state.incumbent, state.open_levels) == (whole.attempts, whole.incumbent, whole.open_levels)
+    assert (state.attempts, state.incumbent, state.open_levels) == (
+        whole.attempts,
+        whole.incumbent,
+        whole.open_levels,
+    )
     assert state.evaluations == whole.evaluations
 
 
@@ -125,11 +129,17 @@ def test_structure_stays_closed_until_prompts_were_tried() -> None:
     "attempts",
     [
         [("contract", "prompt", "accepted")],
-        [("role", "prompt", "rejected"), ("contract", "prompt", "rejected"), ("evidence", "prompt", "rejected")],
+        [
+            ("role", "prompt", "rejected"),
+            ("contract", "prompt", "rejected"),
+            ("evidence", "prompt", "rejected"),
+        ],
     ],
     ids=["an accepted prompt", "a plateau"],
 )
-def test_structure_opens_when_prompts_were_tried_and_the_loss_lies_outside(attempts: list[tuple[str, str, str]]) -> None:
+def test_structure_opens_when_prompts_were_tried_and_the_loss_lies_outside(
+    attempts: list[tuple[str, str, str]],
+) -> None:
     assert decide_level("structure", after(*attempts), ALL, OUTSIDE).granted
     assert not decide_level("structure", after(*attempts), ALL, INSIDE).granted
 
@@ -141,7 +151,9 @@ def test_three_rejections_of_one_technique_are_no_plateau() -> None:
 
 
 def test_parameters_open_on_a_plateau_or_on_attribution() -> None:
-    plateau = after(("role", "prompt", "rejected"), ("contract", "prompt", "rejected"), ("evidence", "prompt", "rejected"))
+    plateau = after(
+        ("role", "prompt", "rejected"), ("contract", "prompt", "rejected"), ("evidence", "prompt", "rejected")
+    )
     assert decide_level("parameter", plateau, ALL, INSIDE).granted
     assert decide_level("parameter", after(), ALL, {"parameter": 0.7, "prompt": 0.3}).granted
     assert not decide_level("parameter", after(), ALL, INSIDE).granted

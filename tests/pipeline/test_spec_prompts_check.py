@@ -43,7 +43,7 @@ def test_a_broken_pipeline_yaml_is_named_with_its_line(text: str, expected: str)
 
 
 def test_a_directory_without_pipeline_yaml_is_no_pipeline(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="pipeline.yaml is missing"):
+    with pytest.raises(UsageError, match=r"pipeline\.yaml is missing"):
         load_spec(tmp_path)
     with pytest.raises(UsageError, match="no such pipeline directory"):
         load_spec(tmp_path / "nowhere")
@@ -96,7 +96,9 @@ def test_a_broken_prompt_file_is_named(text: str, expected: str) -> None:
     assert expected in str(caught.value)
 
 
-@pytest.mark.parametrize("reply", ['{"a": 1}', ' {"a": 1}\n', '```json\n{"a": 1}\n```', 'Here it is:\n```\n{"a": 1}\n```'])
+@pytest.mark.parametrize(
+    "reply", ['{"a": 1}', ' {"a": 1}\n', '```json\n{"a": 1}\n```', 'Here it is:\n```\n{"a": 1}\n```']
+)
 def test_a_json_reply_parses_with_and_without_a_code_fence(reply: str) -> None:
     assert parse_json_reply(reply, "extract") == {"a": 1}
 
@@ -122,7 +124,10 @@ def test_a_placeholder_that_nothing_fills_is_found_without_running(tmp_path: Pat
             return await ctx.llm("answer", question=inputs["q"])
         """
     pipeline = write_pipeline(tmp_path / "p", code, answer="User:\n{{ question }}\n{{ passages }}\n")
-    with pytest.raises(UsageError, match=r"answer.md:3: placeholder `passages` is never filled: pipeline.py:2 passes question"):
+    with pytest.raises(
+        UsageError,
+        match=r"answer.md:3: placeholder `passages` is never filled: pipeline.py:2 passes question",
+    ):
         check_pipeline(pipeline, load_spec(pipeline))
 
 
@@ -131,7 +136,9 @@ def test_a_step_without_a_prompt_and_a_role_without_a_model_are_found(tmp_path: 
     with pytest.raises(UsageError, match=r"pipeline.py:2: step `answer` has no prompts/answer.md"):
         check_pipeline(p := write_pipeline(tmp_path / "a", code), load_spec(p))
     with pytest.raises(UsageError, match="no model has the role `judge`"):
-        check_pipeline(p := write_pipeline(tmp_path / "b", code, answer="---\nmodel: judge\n---\nUser:\nx"), load_spec(p))
+        check_pipeline(
+            p := write_pipeline(tmp_path / "b", code, answer="---\nmodel: judge\n---\nUser:\nx"), load_spec(p)
+        )
 
 
 def test_steps_are_found_in_source_order_and_mappings_leave_names_unknown() -> None:
@@ -151,7 +158,10 @@ def make_context(replies: list[str]) -> tuple[Context, list[ModelCall], list[Fun
         calls.append(call)
         return replies.pop(0)
 
-    prompts = {"answer": prompt("User:\n{{ question }}"), "extract": prompt("---\noutput: json\n---\nUser:\n{{ text }}")}
+    prompts = {
+        "answer": prompt("User:\n{{ question }}"),
+        "extract": prompt("---\noutput: json\n---\nUser:\n{{ text }}"),
+    }
     return Context(SimpleNamespace(k=3), prompts, send, steps.append), calls, steps
 
 

@@ -10,12 +10,22 @@ import pytest
 
 from fapo.errors import UsageError
 from fapo.records import CaseRecord, Failure, Prediction, Score, Step, Usage
-from fapo.store.files import LineLog, from_json, lock_directory, make_directory, read_lines, to_json, write_atomic
+from fapo.store.files import (
+    LineLog,
+    from_json,
+    lock_directory,
+    make_directory,
+    read_lines,
+    to_json,
+    write_atomic,
+)
 
 
 def test_a_record_survives_the_way_through_json() -> None:
     step = Step("classify", "llm", {"messages": []}, "CWE-79", 0.1, 0.2, "m", Usage(1, 0, 10, None, None), "stop")
-    record = CaseRecord("c1", 0, (step,), Prediction({"a": [1, None]}, ("t",)), Score(0.5, {"f": 0.5}, "why"), None, 0.3)
+    record = CaseRecord(
+        "c1", 0, (step,), Prediction({"a": [1, None]}, ("t",)), Score(0.5, {"f": 0.5}, "why"), None, 0.3
+    )
     assert from_json(CaseRecord, to_json(record)) == record
 
 
@@ -64,7 +74,11 @@ def test_a_directory_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Pat
 
 
 def test_a_directory_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
-    with lock_directory(tmp_path), pytest.raises(UsageError, match="another fapo process"), lock_directory(tmp_path):
+    with (
+        lock_directory(tmp_path),
+        pytest.raises(UsageError, match="another fapo process"),
+        lock_directory(tmp_path),
+    ):
         pass
     with lock_directory(tmp_path):
         pass
@@ -78,7 +92,9 @@ def test_a_directory_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
         (CaseRecord("c", 0, (), None, None, Failure("provider", "unavailable", "x"), 0.0), None),
     ],
 )
-def test_a_pipeline_failure_counts_zero_and_a_provider_failure_counts_nothing(record: CaseRecord, value: float | None) -> None:
+def test_a_pipeline_failure_counts_zero_and_a_provider_failure_counts_nothing(
+    record: CaseRecord, value: float | None
+) -> None:
     assert record.value == value
 
 

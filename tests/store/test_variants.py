@@ -17,14 +17,15 @@ def make(directory: Path, *paths: str) -> None:
 
 
 def test_only_what_a_variant_consists_of_is_taken(tmp_path: Path) -> None:
-    make(tmp_path, "pipeline.yaml", "pipeline.py", "lib/helper.py", "prompts/a.md", "resources/names.tsv", "data/test.jsonl",
-         "data/make.py", "score.txt", "labels.csv", ".env", ".git/config", "prompts/.hidden", "__pycache__/x.py", "tests/t.py")  # fmt: skip
-    assert set(take_snapshot(tmp_path)) == {
-        "pipeline.yaml", "pipeline.py", "lib/helper.py", "prompts/a.md", "resources/names.tsv",
-    }  # fmt: skip
+    own = ("pipeline.yaml", "pipeline.py", "lib/helper.py", "prompts/a.md", "resources/names.tsv")
+    beside = ("data/test.jsonl", "data/make.py", "score.txt", "labels.csv", ".env", ".git/config", "tests/t.py")
+    make(tmp_path, *own, *beside, "prompts/.hidden", "__pycache__/x.py")
+    assert set(take_snapshot(tmp_path)) == set(own)
 
 
-@pytest.mark.parametrize("path", ["validation.jsonl", "data/x.py", ".env", "prompts/.x", "lib/__pycache__/a.py", "x.csv"])
+@pytest.mark.parametrize(
+    "path", ["validation.jsonl", "data/x.py", ".env", "prompts/.x", "lib/__pycache__/a.py", "x.csv"]
+)
 def test_what_lies_beside_a_pipeline_does_not_belong(path: str) -> None:
     assert not belongs(path)
 
@@ -37,7 +38,9 @@ def test_a_snapshot_written_and_taken_again_is_the_same(tmp_path: Path) -> None:
 
 
 def test_a_digest_tells_contents_and_paths_apart() -> None:
-    digests = {snapshot_digest(s) for s in ({"a.py": b"x"}, {"a.py": b"y"}, {"b.py": b"x"}, {"a.py": b"x", "b.py": b""})}
+    digests = {
+        snapshot_digest(s) for s in ({"a.py": b"x"}, {"a.py": b"y"}, {"b.py": b"x"}, {"a.py": b"x", "b.py": b""})
+    }
     assert len(digests) == 4
 
 

@@ -1,0 +1,138 @@
+"""Foreign errors of a model call become fapo's own here, and nowhere else."""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fapo.errors import CredentialsError, FapoError, PipelineError, ProviderError
+
+Meaning = Literal[
+    "retry", "rate_limit", "credentials", "provider", "context_length", "content_policy", "bad_request", "by_status"
+]
+
+# LiteLLM's exception classes by name; an error takes the first of its bases that is listed. Those that only its
+# proxy raises mean a fault of the provider's side.
+MEANINGS: dict[str, Meaning] = {
+    "APIConnectionError": "retry",
+    "APIError": "by_status",
+    "APIResponseValidationError": "retry",
+    "AuthenticationError": "credentials",
+    "BadGatewayError": "retry",
+    "BadRequestError": "bad_request",
+    "BlockedPiiEntityError": "provider",
+    "BudgetExceededError": "provider",
+    "ContentPolicyViolationError": "content_policy",
+    "ContextWindowExceededError": "context_length",
+    "GuardrailRaisedException": "provider",
+    "ImageFetchError": "bad_request",
+    "InternalServerError": "retry",
+    "InvalidRequestError": "bad_request",
+    "JSONSchemaValidationError": "retry",
+    "LiteLLMUnknownProvider": "provider",
+    "MidStreamFallbackError": "retry",
+    "MockException": "provider",
+    "ModelNotMappedError": "provider",
+    "ModifyResponseException": "provider",
+    "NotFoundError": "provider",
+    "OpenAIError": "provider",
+    "PaymentRequiredError": "provider",
+    "PermissionDeniedError": "credentials",
+    "RateLimitError": "rate_limit",
+    "RejectedRequestError": "bad_request",
+    "SensitiveDataRouteException": "provider",
+    "ServiceUnavailableError": "retry",
+    "Timeout": "retry",
+    "UnprocessableEntityError": "bad_request",
+    "UnsupportedParamsError": "bad_request",
+    "VectorStoreSearchError": "provider",
+}
+
+_BY_STATUS: dict[int, Meaning] = {
+    400: "bad_request", 401: "credentials", 402: "provider", 403: "credentials", 404: "provider", 408: "retry",
+    409: "retry", 413: "context_length", 422: "bad_request", 425: "retry", 429: "rate_limit",
+}  # fmt: skip
+
+# Providers report an empty account as a rate limit (OpenAI) or as a bad request (Anthropic): neither a retry nor
+# another prompt helps.
+_EMPTY_ACCOUNT = re.compile(r"insufficient_quota|exceeded your current quota|credit balance is too low", re.IGNORECASE)
+_SECRETS = re.compile(r"(?i)(\bkey=|\bbearer\s+)[^\s&'\"]+")
+_PREFIX = re.compile(r"^(?:litellm\.)?\w+(?:Error|Exception|Timeout): ?(?:\w+Exception - )?")
+_MAX_TEXT = 300
+
+
+@dataclass(slots=True)
+class Retryable(Exception):
+    """One attempt failed in a way that another may mend; `error` is what to raise when none is left."""
+
+    error: ProviderError
+    rate_limited: bool = False
+    retry_after_s: float | None = None
+
+
+def translate(error: Exception, model: str, key_name: str) -> FapoError | Retryable:
+    """What a foreign error of a call to `model` means; `key_name` is the variable that holds its key."""
+    text = plain_text(error)
+    meaning = meaning_of(error)
+    if meaning in ("rate_limit", "bad_request") and _EMPTY_ACCOUNT.search(f"{text} {getattr(error, 'body', '')}"):
+        return ProviderError(f"{model}: the account has no credit left: {text}")
+    match meaning:
+        case "retry" | "rate_limit":
+            return Retryable(ProviderError(f"{model}: {text}"), meaning == "rate_limit", retry_after_s(error))
+        case "credentials":
+            return CredentialsError(f"{model}: the provider refuses the key; check {key_name}: {text}")
+        case "context_length" | "content_policy" | "bad_request":
+            return PipelineError(f"{model}: {text}", kind=meaning)
+        case _:
+            return ProviderError(f"{model}: {text}")
+
+
+def meaning_of(error: Exception) -> Meaning:
+    """The meaning of an error's class, or of its HTTP status where the class says nothing."""
+    # LiteLLM answers a second HTTP 422 in a row with None, over which it then stumbles itself.
+    if isinstance(error, AttributeError) and "'NoneType' object has no attribute 'choices'" in str(error):
+        return "bad_request"
+    if isinstance(error, TimeoutError | ConnectionError):
+        return "retry"
+    listed = (MEANINGS[base.__name__] for base in type(error).__mro__ if base.__name__ in MEANINGS)
+    found: Meaning = next(listed, "provider")
+    if found != "by_status":
+        return found
+    status = getattr(error, "status_code", None)
+    # An error object inside an HTTP 200 has no number as its status.
+    return _BY_STATUS.get(status, "retry" if status >= 500 else "provider") if isinstance(status, int) else "retry"
+
+
+def plain_text(error: Exception) -> str:
+    """The error in one short line, without keys."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    while (shorter := _PREFIX.sub("", text)) not in (text, ""):
+        text = shorter
+    text = _SECRETS.sub(r"\1***", text)
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
+
+
+def retry_after_s(error: Exception) -> float | None:
+    """Seconds that the provider asks to wait, from its Retry-After header (a number or a date)."""
+    response = getattr(error, "response", None)
+    for headers in (getattr(error, "litellm_response_headers", None), getattr(response, "headers", None)):
+        if isinstance(headers, Mapping) and (value := headers.get("retry-after")):
+            return parse_retry_after(value)
+    return None
+
+
+def parse_retry_after(value: Any) -> float | None:
+    """Seconds from now, never negative; None for what is neither a number nor a date."""
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(str(value)).timestamp() - time.time()
+        except ValueError:
+            return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None

@@ -1,0 +1,23 @@
+"""The official reading of CTIBench-RCM: the last CWE id of the answer equals the label.
+
+Case is ignored, and a non-breaking hyphen (U+2011) or another dash counts as a hyphen. `expected` is {"cwe": "CWE-79"}.
+Source: xashru/cti-bench, evaluation notebook; FAITH adds the hyphens.
+"""
+
+import re
+
+from fapo import Case, Prediction, Score
+
+_ID = re.compile(r"CWE[-\u2010-\u2015](\d+)", re.IGNORECASE)
+
+
+def score(case: Case, prediction: Prediction) -> Score:
+    expected = str(case.expected["cwe"]).upper()
+    named = [f"CWE-{number}" for number in _ID.findall(str(prediction.output))]
+    if not named:
+        return Score(0.0, feedback="the answer names no CWE id")
+    if named[-1] == expected:
+        return Score(1.0)
+    if expected in named:
+        return Score(0.0, feedback=f"names {expected}, which is right, but the last id counts, and that is {named[-1]}")
+    return Score(0.0, feedback=f"answers {named[-1]}; expected {expected}")

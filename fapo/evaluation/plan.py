@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fapo.config import EvalConfig
+from fapo.data import split_digest
 from fapo.errors import UsageError
 from fapo.evaluation.evaluate import EvaluationPlan, Manifest
-from fapo.data import split_digest
 from fapo.evaluation.project import Project
 from fapo.store.files import make_directory
 from fapo.store.variants import snapshot_digest, take_snapshot, write_snapshot

@@ -15,9 +15,9 @@ from fapo.agent.protocol import AgentEvent
 from fapo.attribution.blame import Attribution
 from fapo.attribution.rules import attribute
 from fapo.config import OptimizeConfig
+from fapo.data import split_digest
 from fapo.errors import ProviderError, UsageError
 from fapo.evaluation.evaluate import Evaluation, EvaluationPlan, Manifest, Observer, evaluate
-from fapo.data import split_digest
 from fapo.evaluation.project import Project, load_project
 from fapo.llm.gateway import Gateway
 from fapo.optimize.events import (

@@ -188,3 +188,9 @@ def test_no_key_is_written_to_a_file(stage: Stage) -> None:
     files = [path for path in stage.root.rglob("*") if path.is_file() and not path.is_symlink()]
     assert stage.home / "claude" in files
     assert not [path for path in files if b"canary-key-71" in path.read_bytes()]
+
+
+def test_the_private_directory_is_closed_to_other_users(stage: Stage) -> None:
+    stage.home.mkdir(mode=0o755)
+    stage.play()
+    assert stage.home.stat().st_mode & 0o077 == 0

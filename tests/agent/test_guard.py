@@ -74,6 +74,12 @@ def test_a_search_is_refused_above_a_link_that_leads_out_and_goes_ahead_beside_i
     assert check("Grep", {"pattern": "x", "path": "pipeline"}, workspace=workspace, editable=()) is None
 
 
+def test_a_way_in_from_outside_is_refused_because_the_cli_may_see_it_lead_elsewhere(workspace: Path) -> None:
+    (workspace.parent / "outside" / "in").symlink_to(workspace)
+    arguments = {"file_path": f"{workspace.parent}/outside/in/pipeline/pipeline.py"}
+    assert check("Read", arguments, workspace=workspace, editable=())
+
+
 def test_a_link_within_the_workspace_may_be_read_but_not_written(workspace: Path) -> None:
     (workspace / "pipeline" / "prompts" / "same.md").symlink_to("answer.md")
     arguments = {"file_path": "pipeline/prompts/same.md"}

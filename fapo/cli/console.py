@@ -128,8 +128,10 @@ class TerminalNarrator:
             self._progress = None
 
     def agent(self, event: AgentEvent) -> None:
-        style = {"text": "italic", "denied": "yellow", "retry": "yellow"}.get(event.kind, "dim")
-        self._print(f"  [{style}]agent {event.kind:<6} {escape(event.summary)}[/]")
+        line = _agent_line(event)
+        if line:
+            style = {"text": "italic", "denied": "yellow", "retry": "yellow"}.get(event.kind, "dim")
+            self._print(f"  [{style}]agent {escape(line)}[/]")
 
     def event(self, event: Event, state: State) -> None:
         line = _line(event, state)
@@ -139,6 +141,28 @@ class TerminalNarrator:
     def _print(self, line: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
         self._console.print(f"[dim]{minutes:2d}:{seconds:02d}[/] {line}")
+
+
+def _agent_line(event: AgentEvent) -> str:
+    """What the agent does, short: the tool and the file, or what it says."""
+    if event.kind == "text":
+        return f"says  {event.summary}"
+    if event.kind not in ("tool", "denied"):
+        return "" if event.kind == "result" else f"{event.kind}  {event.summary}"
+    name, given = str(event.detail["name"]), event.detail["input"]
+    if event.kind == "denied":
+        return f"was denied {name}: {event.detail['reason']}"
+    if "error" in event.detail:
+        return f"{_tool(name)} failed: {event.detail['error']}"
+    path = str(given.get("file_path") or given.get("path") or "")
+    inside = path.split("/workspace/")[-1]
+    shown = inside or (str(given["limit"]) + " cases" if "limit" in given else str(given.get("level", "")))
+    return f"{_tool(name)}  {shown}".rstrip()
+
+
+def _tool(name: str) -> str:
+    words = {"Read": "reads", "Edit": "edits", "Write": "writes", "Glob": "lists", "Grep": "searches"}
+    return words.get(name, name.removeprefix("mcp__fapo__"))
 
 
 def _line(event: Event, state: State) -> str | None:
@@ -178,8 +202,7 @@ def _paid(usage: Usage) -> str:
 
 
 def _spent(state: State) -> str:
-    task, optimizer = state.usage("task").cost_usd, state.usage("optimizer").cost_usd
-    return f"[dim]spent so far: task {dollars(task)}, optimizer {dollars(optimizer)} in ended sessions[/]"
+    return f"[dim]task calls so far {dollars(state.usage('task').cost_usd)}[/]"
 
 
 def table(*columns: str, right: Callable[[str], bool] = lambda _: False) -> Table:

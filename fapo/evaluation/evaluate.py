@@ -89,7 +89,7 @@ class Evaluation:
 
 
 class Observer(Protocol):
-    """Told of each case as it ends, resumed ones included."""
+    """Told of each case as it ends; in a resumed evaluation first of those that had ended."""
 
     def case_done(self, record: CaseRecord) -> None: ...
 
@@ -263,12 +263,13 @@ async def evaluate(plan: EvaluationPlan, gateway: Gateway, observer: Observer) -
     _claim(plan)
     done = load_decided(plan.directory)
     order = [(case, trial) for trial in range(plan.manifest.trials) for case in plan.cases]
-    for record in done.values():
-        observer.case_done(record)
+    todo = [(case, trial) for case, trial in order if (case.id, trial) not in done]
+    if todo:
+        for record in done.values():
+            observer.case_done(record)
     log = LineLog(plan.directory / TRACES_FILE)
     evaluator = _Evaluator(plan, gateway, observer, log)
     try:
-        todo = [(case, trial) for case, trial in order if (case.id, trial) not in done]
         if todo:
             await evaluator.run(todo)
     finally:

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import time
+import warnings
 from typing import Any
 
 from fapo.errors import CredentialsError, UsageError
@@ -26,8 +27,12 @@ def _litellm() -> Any:
     # Without these it fetches its price list from the network, and reads keys from whatever .env it finds.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
-    import litellm  # noqa: PLC0415
+    with warnings.catch_warnings():
+        # Pydantic remarks on LiteLLM's own types when they are first used, which is of no use to anybody here.
+        warnings.simplefilter("ignore")
+        import litellm  # noqa: PLC0415
 
+        litellm.ModelResponse()
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.drop_params = True

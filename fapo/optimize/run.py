@@ -81,6 +81,7 @@ class Run:
         self.workspace = Workspace(directory / "workspace")
         self._gateway = gateway
         self._leaks = LeakIndex.build([*project.cases("train"), *project.cases("validation"), *project.cases("test")])
+        self._evaluations: dict[tuple[str, Split, int | None], Evaluation] = {}
         self._attributions: dict[str, Attribution] = {}
         self._lock = asyncio.Lock()
 
@@ -120,6 +121,8 @@ class Run:
 
         Raises ProviderError while cases are undecided.
         """
+        if (variant, split, limit) in self._evaluations:
+            return self._evaluations[variant, split, limit]
         cases = self.project.cases(split)[:limit]
         name = f"{variant}-{split}" + ("" if limit is None else f"-{limit}")
         directory = self.variant_dir(variant)
@@ -155,6 +158,7 @@ class Run:
             failures = len(evaluation.failed("pipeline"))
             self.log(Evaluated(variant, split, limit, evaluation.mean, len(evaluation.values), failures,
                                evaluation.usage, evaluation.isolation))  # fmt: skip
+        self._evaluations[variant, split, limit] = evaluation
         return evaluation
 
     async def attribution(self) -> Attribution:

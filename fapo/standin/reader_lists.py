@@ -11,7 +11,7 @@ _BULLET = re.compile(r"[-*•+]\s+(.*)")
 _LETTER = re.compile(r"\(?([A-Za-z])[).]\s+(.*)")
 _COUNT = re.compile(r"\(?(\d{1,3})[).]\s+(.*)")
 _BRACKET = re.compile(r"\[(\d{1,3})\]:?\s*(.*)")
-_ID = r"[A-Za-z][A-Za-z_]{0,14}[-_.]?\d[\w.]*|\d[\w.]*-\w+"
+_ID = r"[A-Z][A-Z_]{0,9}[-_.]?\d[\w.]*|[a-z]{1,9}-\d[\w.]*"
 _ID_FIRST = re.compile(rf"[\"'`(\[]?({_ID})[\"'`)\]]?\s*(?:(?::|—|–|=|\||-)\s+|\s)(\S.*)")
 _ID_ONLY = re.compile(rf"[\"'`]?({_ID})[\"'`]?")
 _KEY_FIRST = re.compile(r"[\"'`*(]{0,2}([^:|—–=\"'`]{1,60}?)[\"'`*)]{0,2}\s*(?::\*{0,2}|—|–|\||=|\s-)\s+(\S.*)")
@@ -198,7 +198,7 @@ def _kind(run: _Run, heading: str, whole: str) -> ListKind:
         return ListKind.OPTIONS
     if run.form == "bracket":
         return ListKind.PASSAGES
-    if with_ids and not _OTHER_WORDS.search(heading):
+    if with_ids and not _OTHER_WORDS.search(heading) and (run.form == "bullet" or _CHOOSING.search(whole)):
         return ListKind.OPTIONS
     if _OTHER_WORDS.search(heading):
         return ListKind.TEXT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -27,14 +26,15 @@ def eval_command(
     isolation: Annotated[Literal["auto", "none"], typer.Option(help="How pipeline code is confined.")] = "auto",
     resume: Annotated[str | None, typer.Option(metavar="DIR", help="Go on with an interrupted evaluation.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-) -> int:
+) -> None:
     """Run a pipeline over a split and show its score, failures, and what each step does and costs."""
+    from fapo.cli.running import run_to_end
     from fapo.config import EvalConfig, read_environment
 
     config = EvalConfig(
         split=split, limit=limit, trials=trials, model=model, concurrency=concurrency, isolation=isolation
     )
-    return asyncio.run(_evaluate(pipeline, config, read_environment(), resume, as_json))
+    run_to_end(_evaluate(pipeline, config, read_environment(), resume, as_json))
 
 
 async def _evaluate(
@@ -60,20 +60,12 @@ async def _evaluate(
             evaluation = await evaluate(plan, connection.gateway, progress)
         finally:
             progress.stop()
-            if not (plan.directory / "traces.jsonl").exists() and plan.directory.is_dir():
-                _remove_empty(plan.directory)
     found = _figures(evaluation, project)
     if as_json:
         print_json(found)
     else:
         _show(evaluation, project, found)
     return 3 if evaluation.failed("provider") else 0
-
-
-def _remove_empty(directory: Any) -> None:
-    import shutil
-
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _figures(evaluation: Evaluation, project: Project) -> dict[str, Any]:

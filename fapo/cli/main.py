@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -14,8 +13,6 @@ from fapo.cli.eval import eval_command
 from fapo.cli.optimize import optimize_command
 from fapo.cli.trace import trace_command
 from fapo.errors import FapoError
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="fapo",
@@ -45,14 +42,10 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        code = app(args=arguments, prog_name="fapo", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        console.print("[yellow]interrupted[/]: what was done is saved")
-        return INTERRUPTED
+        app(args=arguments, prog_name="fapo")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except FapoError as error:
         console.print(f"[bold red]error[/] {escape(str(error))}")
         return error.exit_code
-    return code if isinstance(code, int) else 0
+    return 0

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,10 +33,11 @@ def optimize_command(
     isolation: Annotated[str, typer.Option(help="How pipeline code is confined: auto or none.")] = "auto",
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-) -> int:
+) -> None:
     """Improve a pipeline with the coding agent; validate every variant; open test once, at the end."""
     from pydantic import ValidationError
 
+    from fapo.cli.running import run_to_end
     from fapo.config import OptimizeConfig, read_environment
     from fapo.errors import UsageError
 
@@ -55,18 +53,7 @@ def optimize_command(
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise UsageError(f"{option}: {first['msg']}") from None
-    return asyncio.run(_interruptible(_optimize(pipeline, config, read_environment(), resume, as_json)))
-
-
-async def _interruptible(work: Any) -> int:
-    """Run `work`; SIGTERM ends it as Ctrl-C does, so that nothing is left running."""
-    task = asyncio.ensure_future(work)
-    with contextlib.suppress(NotImplementedError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        return int(await task)
-    except asyncio.CancelledError:
-        return 130
+    run_to_end(_optimize(pipeline, config, read_environment(), resume, as_json))
 
 
 async def _optimize(

@@ -13,7 +13,7 @@ def trace_command(
     case: Annotated[str, typer.Argument(help="Case id.")],
     trial: Annotated[int, typer.Option(min=0, help="Which sample of the case.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as one JSON object.")] = False,
-) -> int:
+) -> None:
     """Show every step of one case: what went in, what came out, time, tokens, cost."""
     from rich.markdown import Markdown
 
@@ -29,8 +29,7 @@ def trace_command(
         raise UsageError(f"has no record of case `{case}`, trial {trial}", path=directory)
     if as_json:
         print_json(to_python(record))
-        return 0
+        return
     console = stdout()
     text = trace_markdown(record, None)
     console.print(Markdown(text) if console.is_terminal else text, markup=False)
-    return 0

@@ -58,4 +58,5 @@ async def connect(
         budget = Budget(usd=budget_usd)
         gateway = Gateway(cache=ReplyCache(environment.cache_file), budget=budget, endpoints=endpoints)
         stack.push_async_callback(gateway.aclose)
+        gateway.require_prices(name for name in names if not name.startswith(STANDIN_PREFIX))
         yield Connection(gateway, budget, standin)

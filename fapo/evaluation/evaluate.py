@@ -122,14 +122,17 @@ class _CaseRun:
         inputs = {"variables": message["variables"], "messages": message["messages"]}
         start = time.monotonic()
         try:
-            reply = await self.gateway.complete(request)
+            reply = await self.gateway.complete(request, on_hold=self.hold)
         except Exception as error:
             self._add(step, "llm", inputs, None, start, model=model, error=str(error))
             raise
-        self.held_s += reply.held_s
         self._add(step, "llm", inputs, reply.text, start, model=model, usage=reply.usage,
                   finish_reason=reply.finish_reason, cached=reply.cached)  # fmt: skip
         return reply.text
+
+    def hold(self, seconds: float) -> None:
+        """Take down a wait that is no fault of the pipeline, before it begins."""
+        self.held_s += seconds
 
     def _numbered(self, request: ModelRequest) -> ModelRequest:
         key = repr((request.model, request.messages, sorted(request.params.items(), key=str)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -48,14 +49,28 @@ class ReplyCache:
         self._broken = False
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Prompts and replies are the user's own: no other account reads them.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._create()
             self._db = sqlite3.connect(path, timeout=lock_timeout_s, isolation_level=None)
             try:
-                self._prepare()
+                with self._alone():
+                    self._prepare()
+                self.trim()
             except BaseException:
                 self._db.close()
                 raise
+
+    def _create(self) -> None:
+        """An empty file that no other account may read: prompts and replies are the user's own."""
+        # Never open one that exists: closing it would drop the locks that SQLite holds on it in this process.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from opening the file now: the switch to WAL fails at once when two try it together."""
+        with self.path.with_suffix(".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -90,16 +105,15 @@ class ReplyCache:
 
     def trim(self) -> None:
         """Drop the least recently used tenth as often as it takes to get below the size limit."""
-        while not self._broken and (info := self.info()).entries and info.bytes > self._max_bytes:
-            drop = max(1, info.entries // 10)
+        while not self._broken and self._live_bytes() > self._max_bytes and (entries := self.info().entries):
+            drop = max(1, entries // 10)
             self._write("DELETE FROM replies WHERE key IN (SELECT key FROM replies ORDER BY used LIMIT ?)", (drop,))
 
     def info(self) -> CacheInfo:
         """How many replies there are, and the bytes that they fill."""
         with self._explained():
             (entries,) = self._db.execute("SELECT count(*) FROM replies").fetchone()
-            size, pages, free = (self._pragma(name) for name in ("page_size", "page_count", "freelist_count"))
-        return CacheInfo(self.path, entries, (pages - free) * size)
+            return CacheInfo(self.path, entries, self._live_bytes())
 
     def clear(self) -> None:
         """Forget every reply and give the space back."""
@@ -111,9 +125,12 @@ class ReplyCache:
     def close(self) -> None:
         self._db.close()
 
-    def _pragma(self, name: str) -> int:
-        (value,) = self._db.execute(f"PRAGMA {name}").fetchone()
-        return int(value)
+    def _live_bytes(self) -> int:
+        """What the replies fill; pages that were freed are used again, so the file does not shrink."""
+        size, pages, free = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
+        )
+        return int((pages - free) * size)
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         if self._broken:

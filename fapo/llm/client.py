@@ -10,7 +10,7 @@ import time
 import warnings
 from typing import Any
 
-from fapo.errors import CredentialsError, UsageError
+from fapo.errors import CredentialsError, PipelineError, UsageError
 from fapo.llm.endpoints import Endpoint
 from fapo.llm.requests import sample_seed
 from fapo.llm.translate import plain_text, translate
@@ -58,6 +58,9 @@ async def call(request: ModelRequest, endpoint: Endpoint, timeout_s: float) -> M
         if isinstance(error, TimeoutError):
             error = TimeoutError(f"no reply within {timeout_s:g} s")
         raise translate(error, request.model, _key_name(endpoint)) from None
+    if response is None:
+        # What is left of the second HTTP 422 in a row; LiteLLM repeats the first one without the refused parameters.
+        raise PipelineError(f"{request.model}: the endpoint cannot process the request (HTTP 422)", kind="bad_request")
     return _reply(response, request, endpoint, time.monotonic() - started)
 
 

@@ -15,9 +15,9 @@ class Endpoint:
     """
 
     model: str
-    api_base: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-    identity: str = ""
+    api_base: str | None
+    api_key: str | None = field(repr=False)
+    identity: str
     free: bool = False
 
     @property
@@ -32,4 +32,4 @@ class Endpoint:
 
 def plain_endpoint(model: str) -> Endpoint:
     """The endpoint of a string that LiteLLM understands as it stands."""
-    return Endpoint(model=model, identity=model)
+    return Endpoint(model, api_base=None, api_key=None, identity=model)

@@ -58,6 +58,7 @@ class Patience:
 class _Flight:
     """One call being made, for all who wait for its reply."""
 
+    key: bytes
     request: ModelRequest
     endpoint: Endpoint
     purpose: Purpose
@@ -108,7 +109,7 @@ class Gateway:
     ) -> ModelReply:
         """The reply to `request`: from the cache, from an equal request in flight, or from the model.
 
-        `on_hold` is told, before it begins, of each wait that is not the caller's fault, in seconds.
+        `on_hold` is told of the seconds that are not the caller's fault: waits before they begin, failed tries after.
         Raises PipelineError, ProviderError, CredentialsError, BudgetExceeded or UsageError. A call whose caller gives
         up goes on while it is on the wire: its reply is paid for, and is kept for the next one who asks.
         """
@@ -117,7 +118,7 @@ class Gateway:
         key = request_key(request, endpoint.identity)
         reply = self._cache.get(key) if self._cache is not None else None
         if reply is None:
-            flight = self._flights.get(key) or self._start(key, _Flight(request, endpoint, purpose))
+            flight = self._flights.get(key) or self._start(_Flight(key, request, endpoint, purpose))
             reply = await self._join(flight, on_hold)
         if reply.cached:
             self._budget.charge(purpose, reply.usage)
@@ -156,9 +157,9 @@ class Gateway:
         self.require_prices([model])
         return endpoint
 
-    def _start(self, key: bytes, flight: _Flight) -> _Flight:
-        self._flights[key] = flight
-        flight.task = asyncio.create_task(self._fly(key, flight))
+    def _start(self, flight: _Flight) -> _Flight:
+        self._flights[flight.key] = flight
+        flight.task = asyncio.create_task(self._fly(flight))
         # A flight that all callers have left may still fail; then there is nobody to hear of it.
         flight.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return flight
@@ -181,18 +182,24 @@ class Gateway:
         finally:
             flight.waiters.remove(hold)
             if not flight.waiters and not flight.on_wire:
+                # Nobody may join it from here on; a task that never ran would not say so itself.
+                self._forget(flight)
                 flight.task.cancel()
         first, flight.claimed = not flight.claimed, True
         return replace(flight.task.result(), held_s=held, cached=not first)
 
-    async def _fly(self, key: bytes, flight: _Flight) -> ModelReply:
+    async def _fly(self, flight: _Flight) -> ModelReply:
         try:
             reply = await self._tries(flight)
             if self._cache is not None:
-                self._cache.put(key, reply)
+                self._cache.put(flight.key, reply)
             return reply
         finally:
-            del self._flights[key]
+            self._forget(flight)
+
+    def _forget(self, flight: _Flight) -> None:
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
 
     async def _tries(self, flight: _Flight) -> ModelReply:
         patience = self._patience

@@ -58,15 +58,22 @@ _BY_STATUS: dict[int, Meaning] = {
     409: "retry", 413: "context_length", 422: "bad_request", 425: "retry", 429: "rate_limit",
 }  # fmt: skip
 
-# Providers report an empty account as a rate limit (OpenAI) or as a bad request (Anthropic): neither a retry nor
-# another prompt helps.
-_EMPTY_ACCOUNT = re.compile(r"insufficient_quota|exceeded your current quota|credit balance is too low", re.IGNORECASE)
+# What OpenAI-compatible providers write into an error's `code`, where LiteLLM's class is broader.
+_BY_CODE: dict[str, Meaning] = {
+    "content_filter": "content_policy",
+    "content_policy_violation": "content_policy",
+    "context_length_exceeded": "context_length",
+    "insufficient_quota": "provider",
+    "model_not_found": "provider",
+}
+# Anthropic reports an empty account as a bad request, and gives it no code.
+_EMPTY_ACCOUNT = "credit balance is too low"
 _SECRETS = re.compile(r"(?i)(\bkey=|\bbearer\s+)[^\s&'\"]+")
 _PREFIX = re.compile(r"^(?:litellm\.)?\w+(?:Error|Exception|Timeout): ?(?:\w+Exception - )?")
 _MAX_TEXT = 300
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Retryable(Exception):
     """One attempt failed in a way that another may mend; `error` is what to raise when none is left."""
 
@@ -79,8 +86,6 @@ def translate(error: Exception, model: str, key_name: str) -> FapoError | Retrya
     """What a foreign error of a call to `model` means; `key_name` is the variable that holds its key."""
     text = plain_text(error)
     meaning = meaning_of(error)
-    if meaning in ("rate_limit", "bad_request") and _EMPTY_ACCOUNT.search(f"{text} {getattr(error, 'body', '')}"):
-        return ProviderError(f"{model}: the account has no credit left: {text}")
     match meaning:
         case "retry" | "rate_limit":
             return Retryable(ProviderError(f"{model}: {text}"), meaning == "rate_limit", retry_after_s(error))
@@ -93,12 +98,15 @@ def translate(error: Exception, model: str, key_name: str) -> FapoError | Retrya
 
 
 def meaning_of(error: Exception) -> Meaning:
-    """The meaning of an error's class, or of its HTTP status where the class says nothing."""
-    # LiteLLM answers a second HTTP 422 in a row with None, over which it then stumbles itself.
-    if isinstance(error, AttributeError) and "'NoneType' object has no attribute 'choices'" in str(error):
-        return "bad_request"
+    """The meaning of an error by its code, its class, or its HTTP status, whichever of them speaks first."""
     if isinstance(error, TimeoutError | ConnectionError):
         return "retry"
+    body = getattr(error, "body", None)
+    code = body.get("code") if isinstance(body, dict) else None
+    if isinstance(code, str) and code in _BY_CODE:
+        return _BY_CODE[code]
+    if _EMPTY_ACCOUNT in str(error):
+        return "provider"
     listed = (MEANINGS[base.__name__] for base in type(error).__mro__ if base.__name__ in MEANINGS)
     found: Meaning = next(listed, "provider")
     if found != "by_status":

@@ -12,7 +12,7 @@ import jinja2
 
 from fapo.agent.protocol import Agent, AgentResult, AgentTask
 from fapo.errors import AgentError, CredentialsError
-from fapo.optimize.events import Finished, OpenedTest, SearchEnded, SessionEnded, SessionStarted
+from fapo.optimize.events import Decided, Finished, OpenedTest, SearchEnded, SessionEnded, SessionStarted
 from fapo.optimize.run import BASELINE, Run, begin
 from fapo.optimize.tools import Toolbox
 from fapo.optimize.workspace import editable
@@ -69,6 +69,8 @@ class Search:
                 raise AgentError(
                     f"the agent ended {idle} sessions without a submission: {result.error or result.status}"
                 )
+        if (unjudged := run.state.undecided) is not None:
+            run.log(Decided(unjudged.variant, "rejected", f"not judged: {stop[1]}"))
         run.log(SearchEnded(*stop))
 
     async def _session(self) -> tuple[Toolbox, AgentResult]:

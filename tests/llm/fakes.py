@@ -62,6 +62,10 @@ class FakeClient:
             raise outcome
         return outcome
 
+    def texts(self) -> list[str]:
+        """The last message of each request, as sent."""
+        return [request.messages[-1]["content"] for request in self.requests]
+
     def known_price(self, model: str) -> bool:
         return self.priced(model)
 

@@ -67,10 +67,12 @@ class ModelServer:
     port: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
     authorization: list[str] = field(default_factory=list)
+    arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     async def handle(self, request: web.Request) -> web.Response:
         self.bodies.append(await request.json())
         self.authorization.append(request.headers.get("Authorization", ""))
+        self.arrived.release()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return await answer(request)
 

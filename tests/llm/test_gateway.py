@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from llm.fakes import FakeClient, FakeTime, ask, outage, rate_limit, reply_of, settle
 
 from fapo.errors import BudgetExceeded, CredentialsError, PipelineError, ProviderError, UsageError
 from fapo.llm.budget import Budget, Purpose
@@ -15,7 +18,6 @@ from fapo.llm.cache import ReplyCache
 from fapo.llm.endpoints import Endpoint
 from fapo.llm.gateway import Gateway
 from fapo.records import ModelReply, ModelRequest, Usage
-from llm.fakes import FakeClient, FakeTime, ask, outage, rate_limit, reply_of, settle
 
 T = TypeVar("T")
 
@@ -54,7 +56,8 @@ class TestCache:
         for request in (ask(), ask(trial=1), ask(occurrence=1)):
             once(client, request, cache=ReplyCache(path))
         for digest in "ab":
-            once(client, cache=ReplyCache(path), endpoints={"openai/m": Endpoint("openai/m", identity=digest)})
+            mine = Endpoint("openai/m", None, None, identity=digest)
+            once(client, cache=ReplyCache(path), endpoints={"openai/m": mine})
         assert len(client.requests) == 5
 
     @pytest.mark.parametrize(
@@ -67,14 +70,15 @@ class TestCache:
         assert once(client, cache=ReplyCache(path)).text == "better"
 
     def test_a_reply_that_cannot_be_kept_is_returned_all_the_same(self, tmp_path: Path) -> None:
-        cache = ReplyCache(tmp_path / "replies.sqlite")
-
-        async def body(gateway: Gateway) -> ModelReply:
-            (tmp_path / "replies.sqlite-wal").write_bytes(b"")
-            cache.close()
-            return ModelReply("", "", None, None, None, None, 0.0)
-
-        assert run(FakeClient(), body, cache=cache).text == ""
+        path, client = tmp_path / "replies.sqlite", FakeClient()
+        cache = ReplyCache(path, lock_timeout_s=0.01)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert once(client, cache=cache).text == "hello"
+        other.close()
+        again = ReplyCache(path)
+        assert again.info().entries == 0
+        again.close()
 
 
 class TestSingleFlight:
@@ -147,6 +151,56 @@ class TestSingleFlight:
         run(client, body)
         assert len(client.requests) == 1
 
+    def test_one_who_gives_up_at_once_leaves_nothing_behind(self) -> None:
+        client = FakeClient()
+
+        async def body(gateway: Gateway) -> ModelReply:
+            left = asyncio.create_task(gateway.complete(ask()))
+            await asyncio.sleep(0)
+            left.cancel()
+            asked = asyncio.create_task(gateway.complete(ask()))
+            return await asked
+
+        assert run(client, body).text == "hello"
+
+    def test_one_who_gives_up_while_the_call_waits_ends_the_waiting(self) -> None:
+        time, client = FakeTime(), FakeClient([outage(), reply_of()])
+        asleep = asyncio.Event()
+
+        async def sleep_on(seconds: float) -> None:
+            asleep.set()
+            await asyncio.Event().wait()
+
+        async def body(gateway: Gateway) -> int:
+            left = asyncio.create_task(gateway.complete(ask()))
+            await asleep.wait()
+            left.cancel()
+            await settle()
+            return len(asyncio.all_tasks())
+
+        assert run(client, body, time, patience=replace(time.patience(), sleep=sleep_on)) == 1
+        assert len(client.requests) == 1
+
+    def test_one_who_joins_late_is_told_of_the_rest_of_the_wait(self) -> None:
+        time, client, told = FakeTime(), FakeClient([outage(), reply_of()]), list[float]()
+        asleep, awake = asyncio.Event(), asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            asleep.set()
+            await awake.wait()
+
+        async def body(gateway: Gateway) -> None:
+            first = asyncio.create_task(gateway.complete(ask()))
+            await asleep.wait()
+            time.now += 0.25
+            second = asyncio.create_task(gateway.complete(ask(), on_hold=told.append))
+            await settle()
+            awake.set()
+            await asyncio.gather(first, second)
+
+        run(client, body, time, patience=replace(time.patience(), sleep=sleep))
+        assert sum(told) == 0.75
+
     def test_closing_drops_the_calls_in_flight(self) -> None:
         client = FakeClient()
 
@@ -182,7 +236,9 @@ class TestRetries:
             once(client, time=time, patience=time.patience(max_tries=3))
         assert len(client.requests) == 3
 
-    @pytest.mark.parametrize("error", [ProviderError("x"), CredentialsError("x"), PipelineError("x", kind="bad_request")])
+    @pytest.mark.parametrize(
+        "error", [ProviderError("x"), CredentialsError("x"), PipelineError("x", kind="bad_request")]
+    )
     def test_what_no_retry_mends_is_raised_at_once(self, error: Exception) -> None:
         client = FakeClient([error])
         with pytest.raises(type(error)):
@@ -201,33 +257,39 @@ class TestRateLimits:
 
     def test_all_calls_to_the_endpoint_wait_and_others_do_not(self) -> None:
         time, client = FakeTime(), FakeClient([rate_limit(30.0), reply_of()])
+        asleep, awake = asyncio.Event(), asyncio.Event()
 
-        async def body(gateway: Gateway) -> None:
-            limited = asyncio.create_task(gateway.complete(ask("first")))
-            while not gateway.usage().llm_calls and not time.slept:
-                await asyncio.sleep(0)
-            other = asyncio.create_task(gateway.complete(ask("other", model="openai/other")))
-            await asyncio.gather(limited, other, *(gateway.complete(ask(str(n))) for n in range(5)))
+        async def sleep(seconds: float) -> None:
+            asleep.set()
+            await awake.wait()
 
-        run(client, body, time)
-        sent = sorted(zip(client.sent_at, (request.model for request in client.requests), strict=True))
-        early = [model for at, model in sent if at < 130.0]
-        assert early.count("openai/m") == 1
-        assert "openai/other" in early or sent[-1][1] == "openai/other"
-        assert [model for _, model in sent].count("openai/m") == 7
+        async def body(gateway: Gateway) -> tuple[list[str], list[str]]:
+            first = asyncio.create_task(gateway.complete(ask("first")))
+            await asleep.wait()
+            others = [asyncio.create_task(gateway.complete(ask(str(n)))) for n in range(3)]
+            await gateway.complete(ask("elsewhere", model="openai/other"))
+            await settle()
+            during = client.texts()
+            time.now += 60.0
+            awake.set()
+            await asyncio.gather(first, *others)
+            return during, client.texts()
+
+        during, after = run(client, body, time, patience=replace(time.patience(), sleep=sleep))
+        assert during == ["first", "elsewhere"]
+        assert sorted(after) == ["0", "1", "2", "elsewhere", "first", "first"]
 
     def test_calls_do_not_come_back_as_one(self) -> None:
-        chances = iter(n / 10 for n in range(1000))
-        time, client = FakeTime(), FakeClient([rate_limit(10.0), reply_of()])
-        patience = time.patience()
+        time = FakeTime()
+        client = FakeClient([rate_limit(10.0), rate_limit(10.0), rate_limit(10.0), reply_of()])
+        chances = iter([0.0, 0.5, 1.0])
+        patience = replace(time.patience(), chance=lambda: next(chances))
 
         async def body(gateway: Gateway) -> None:
-            await asyncio.gather(*(gateway.complete(ask(str(n))) for n in range(1)))
-            await asyncio.gather(*(gateway.complete(ask(str(n))) for n in range(1, 2)))
+            await asyncio.gather(*(gateway.complete(ask(str(n))) for n in range(3)))
 
-        del chances
         run(client, body, time, patience=patience)
-        assert time.slept == [15.0]
+        assert time.slept == [10.0, 12.5, 15.0]
 
     def test_a_rate_limit_is_no_failed_try(self) -> None:
         time, client = FakeTime(), FakeClient([*[rate_limit(1.0)] * 20, reply_of()])
@@ -240,7 +302,7 @@ class TestRateLimits:
 
     def test_a_wait_beyond_all_patience_is_an_error_that_says_so(self) -> None:
         time, client = FakeTime(), FakeClient([rate_limit(3600.0), reply_of()])
-        with pytest.raises(ProviderError, match="slow down .*more to wait"):
+        with pytest.raises(ProviderError, match=r"slow down .*more to wait"):
             once(client, time=time)
         assert time.slept == []
 
@@ -334,7 +396,7 @@ class TestEndpoints:
         client, mine = FakeClient(), Endpoint("openai/x", "http://127.0.0.1:1/v1", "k", identity="x")
         once(client, ask(model="standin/reader"), endpoints={"standin/reader": mine})
         once(client, ask(model="openai/m"), endpoints={"standin/reader": mine})
-        assert client.endpoints == [mine, Endpoint("openai/m", identity="openai/m")]
+        assert client.endpoints == [mine, Endpoint("openai/m", None, None, identity="openai/m")]
 
     @pytest.mark.parametrize("base", ["http://127.0.0.1:8000/v1", "http://localhost/v1", "http://[::1]:80/v1"])
     def test_loopback_is_allowed_where_nothing_may_leave(self, base: str) -> None:
@@ -345,7 +407,7 @@ class TestEndpoints:
     def test_anything_else_is_refused_there(self, base: str | None) -> None:
         client = FakeClient()
         with pytest.raises(UsageError, match="would leave this machine"):
-            once(client, endpoints={"openai/m": Endpoint("openai/x", base, identity="x")}, loopback_only=True)
+            once(client, endpoints={"openai/m": Endpoint("openai/x", base, "k", identity="x")}, loopback_only=True)
         assert client.requests == []
 
     def test_a_request_that_steers_the_call_elsewhere_is_never_sent(self) -> None:

@@ -45,7 +45,8 @@ def test_what_is_not_plain_json_is_the_pipelines_fault(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["api_base", "base_url", "api_key", "extra_headers", "mock_response", "fallbacks", "custom_llm_provider", "n"]
+    "name",
+    ["api_base", "base_url", "api_key", "extra_headers", "mock_response", "fallbacks", "custom_llm_provider", "n"],
 )
 def test_parameters_that_steer_the_call_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(PipelineError, match=name) as caught:

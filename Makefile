@@ -19,7 +19,7 @@ endif
 	touch $@
 
 demo: .venv/.ready
-	$(BIN)/fapo optimize pipelines/cve_to_cwe
+	$(BIN)/fapo optimize cve_to_cwe --max-variants 8
 
 test: .venv/.ready lint
 	$(BIN)/python -m pytest -n auto

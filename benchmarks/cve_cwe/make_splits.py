@@ -35,9 +35,7 @@ def thin(rows: list[Row], rng: random.Random) -> list[Row]:
     for row in rows:
         by_assigner[row["metadata"]["assigner"]].append(row)
     return [
-        row
-        for _, own in sorted(by_assigner.items())
-        for row in rng.sample(own, min(len(own), MOST_OF_AN_ASSIGNER))
+        row for _, own in sorted(by_assigner.items()) for row in rng.sample(own, min(len(own), MOST_OF_AN_ASSIGNER))
     ]
 
 

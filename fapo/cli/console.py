@@ -149,7 +149,7 @@ def _agent_line(event: AgentEvent) -> str:
         return f"says  {event.summary}"
     if event.kind not in ("tool", "denied"):
         return "" if event.kind == "result" else f"{event.kind}  {event.summary}"
-    name, given = str(event.detail["name"]), event.detail["input"]
+    name, given = str(event.detail["name"]), event.detail.get("input", {})
     if event.kind == "denied":
         return f"was denied {name}: {event.detail['reason']}"
     if "error" in event.detail:

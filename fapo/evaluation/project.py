@@ -82,4 +82,3 @@ def _benchmark(spec: PipelineSpec, home: Path) -> Benchmark:
     if path is None or not path.is_dir():
         raise UsageError(f"unknown benchmark `{spec.benchmark}`", path=home / SPEC_FILE)
     return load_benchmark(path)
-

@@ -182,7 +182,7 @@ class Gateway:
         finally:
             flight.waiters.remove(hold)
             if not flight.waiters and not flight.on_wire:
-                # Nobody may join it from here on; a task that never ran would not say so itself.
+                # Nobody may join it while it is being cancelled.
                 self._forget(flight)
                 flight.task.cancel()
         first, flight.claimed = not flight.claimed, True
@@ -206,7 +206,6 @@ class Gateway:
         failures = limited = 0
         while True:
             await self._wait_until_open(flight)
-            sent = patience.clock()
             try:
                 return await self._attempt(flight)
             except Retryable as failure:
@@ -214,7 +213,6 @@ class Gateway:
                 failures += not failure.rate_limited
                 if failures >= patience.max_tries or not flight.waiters:
                     raise ProviderError(f"{failure.error} (tried {failures + limited} times)") from None
-                flight.hold(patience.clock() - sent)
                 wait = failure.retry_after_s or patience.backoff_s(limited if failure.rate_limited else failures)
                 if failure.rate_limited or failure.retry_after_s:
                     self._close_for(flight.endpoint, wait, failure.error)
@@ -247,10 +245,14 @@ class Gateway:
         guess = None if budget.usd is None else self._client.estimate_cost(request, endpoint)
         asked = self._patience.clock()
         async with budget.reserve(request.model, guess) as reservation:
-            flight.hold(self._patience.clock() - asked)
+            sent = self._patience.clock()
+            flight.hold(sent - asked)
             flight.on_wire = True
             try:
                 reply = await self._client.call(request, endpoint, self._patience.timeout_s)
+            except Retryable:
+                flight.hold(self._patience.clock() - sent)
+                raise
             finally:
                 flight.on_wire = False
             reservation.settle(flight.purpose, reply.usage)

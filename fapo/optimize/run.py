@@ -37,7 +37,8 @@ from fapo.optimize.workspace import Workspace
 from fapo.pipeline.check import check_pipeline
 from fapo.pipeline.spec import load_spec
 from fapo.records import Case, Level, Split
-from fapo.review import LeakIndex, Review, ReviewContext, review
+from fapo.review.gate import Review, ReviewContext, review
+from fapo.review.leaks import LeakIndex
 from fapo.store.files import make_directory, read_json, write_atomic
 from fapo.store.variants import Snapshot, snapshot_digest, take_snapshot, write_snapshot
 
@@ -287,6 +288,8 @@ class Run:
         validated = state.evaluated(state.incumbent, "validation")
         if config.target is not None and validated is not None and validated.mean >= config.target:
             return "target", f"validation reached {validated.mean:.3f}, target {config.target:.3f}"
+        if validated is not None and validated.mean >= 1.0:
+            return "target", "validation is at 1.000: nothing is left to gain"
         if state.looks >= config.max_variants:
             return "variants", f"all {config.max_variants} variants were tried"
         if len(state.attempts) - state.looks >= REFUSALS_PER_VARIANT * config.max_variants:

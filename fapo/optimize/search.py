@@ -61,7 +61,7 @@ class Search:
             toolbox, result = await self._session()
             if toolbox.fault is not None:
                 raise toolbox.fault
-            if toolbox.finished is not None:
+            if toolbox.finished is not None and run.why_stop() is None:
                 stop = ("agent", toolbox.finished)
                 break
             idle = 0 if len(run.state.attempts) > before else idle + 1

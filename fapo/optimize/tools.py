@@ -17,6 +17,7 @@ from fapo.records import LEVELS, Level
 
 SHOWN_EXAMPLES = 5
 SHOWN_FEEDBACK = 8
+_COSTLY = ("evaluate_train", "submit")
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -72,6 +73,8 @@ class Toolbox:
     def _tool(self, name: str, description: str, properties: dict[str, Any], handler: Handler,
               *, required: tuple[str, ...] | None = None) -> AgentTool:  # fmt: skip
         async def answer(arguments: dict[str, Any]) -> str:
+            if name in _COSTLY and (over := self._run.why_stop()) is not None:
+                raise UsageError(f"the search is over: {over[1]}; call finish")
             try:
                 return json.dumps(await handler(arguments), ensure_ascii=False)
             except UsageError:
@@ -160,8 +163,6 @@ class Toolbox:
 
     async def _submit(self, arguments: dict[str, Any]) -> dict[str, Any]:
         run = self._run
-        if (stop := run.why_stop()) is not None:
-            raise UsageError(f"the search is over: {stop[1]}; call finish")
         verdict = await run.submit(*(str(arguments[key])[:500] for key in ("hypothesis", "technique", "step")))
         judged = isinstance(verdict, Decided)
         accepted = isinstance(verdict, Decided) and verdict.verdict == "accepted"
@@ -170,8 +171,7 @@ class Toolbox:
         run.workspace.write_ledger(run.state)
         if accepted:
             await run.attribution()
-        if run.why_stop() is not None:
-            self._end_session()
+        over = run.why_stop()
         attempt = run.state.attempt(verdict.variant)
         return {
             "variant": verdict.variant,
@@ -182,6 +182,7 @@ class Toolbox:
             "open_levels": list(run.state.open_levels),
             "variants_left": self._variants_left(),
             "workspace": f"incumbent {run.state.incumbent} restored" if judged and not accepted else "kept",
+            "search_over": over[1] if over is not None else None,
         }
 
     async def _request_level(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +200,7 @@ class Toolbox:
         return {"finished": True}
 
     def _variants_left(self) -> int:
-        return self._run.config.max_variants - self._run.state.looks
+        return 0 if self._run.why_stop() is not None else self._run.config.max_variants - self._run.state.looks
 
 
 def detectable_gain(run: Run) -> float:

@@ -211,12 +211,12 @@ class _Reader:
     # -- manners
 
     def _finish(self, best: Option, second: Option) -> str:
-        """The answer alone where the prompt says so; otherwise with the chatter that a chat model adds."""
-        if _ONLY.search(self._told):
+        """The answer alone where the prompt says so; otherwise mostly with the chatter that a chat model adds."""
+        mood = hashlib.sha256(self._parts.item.encode()).digest()[0]
+        if _ONLY.search(self._told) or mood % 4 == 1:
             return self._wrap(best.answer)
         shown = best.answer if best.key is None else f"{best.key} ({best.text.split(' | ')[0]})"
         text = f"Based on what is described, the best match is {shown}."
-        mood = hashlib.sha256(self._parts.item.encode()).digest()[0]
         if mood % 3 == 0 and not _NO_ALTERNATIVES.search(self._told):
             text += f" One could also think of {second.answer}."
         return self._wrap(text)

@@ -218,7 +218,7 @@ def _read_wanted(parts: Parts) -> None:
             name: about for name, about in parts.wanted.items() if about
         }
     elif not parts.wanted and (named := _NAMED_FIELDS.search(parts.instructions)):
-        parts.wanted = {name: "" for name in _split_names(named["names"])}
+        parts.wanted = dict.fromkeys(_split_names(named["names"]), "")
 
 
 def _split_names(text: str) -> Iterable[str]:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from support.command import fapo
 
 GOOD = Path(__file__).parent.parent / "pipelines" / "prompt_suffices"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support.command import fapo, start
 
 PIPELINE = Path(__file__).parent.parent / "pipelines" / "prompt_suffices"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command import Done, fapo
 
 from fapo.data import find_builtin
-from support.command import Done, fapo
 
 CONTROLS = Path(__file__).parent.parent / "pipelines"
 

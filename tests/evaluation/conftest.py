@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from support.evaluations import equal
 
-from fapo.evaluation.evaluate import EvaluationPlan, Manifest
 from fapo.data import split_digest
+from fapo.evaluation.evaluate import EvaluationPlan, Manifest
 from fapo.evaluation.scoring import ScoreFunction
 from fapo.pipeline.spec import parse_spec
 from fapo.records import Case, Prediction, Score

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from fapo.errors import ProviderError
@@ -39,6 +39,8 @@ class FakeClient:
     priced: Callable[[str], bool] = lambda model: True
     guess_usd: float | None = 0.01
     gate: asyncio.Event | None = None
+    takes_s: float = 0.0
+    spend: Callable[[float], Awaitable[None]] = asyncio.sleep
     requests: list[ModelRequest] = field(default_factory=list)
     endpoints: list[Endpoint] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
@@ -54,7 +56,7 @@ class FakeClient:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            await (self.gate.wait() if self.gate else asyncio.sleep(0))
+            await (self.gate.wait() if self.gate else self.spend(self.takes_s))
         finally:
             self.in_flight -= 1
         outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]

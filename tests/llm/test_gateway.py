@@ -151,17 +151,21 @@ class TestSingleFlight:
         run(client, body)
         assert len(client.requests) == 1
 
-    def test_one_who_gives_up_at_once_leaves_nothing_behind(self) -> None:
-        client = FakeClient()
+    def test_one_who_comes_as_the_last_one_leaves_gets_a_call_of_his_own(self) -> None:
+        time, client = FakeTime(), FakeClient([outage(), reply_of()])
+        asleep = asyncio.Event()
+
+        async def sleep_on(seconds: float) -> None:
+            asleep.set()
+            await asyncio.Event().wait()
 
         async def body(gateway: Gateway) -> ModelReply:
             left = asyncio.create_task(gateway.complete(ask()))
-            await asyncio.sleep(0)
+            await asleep.wait()
             left.cancel()
-            asked = asyncio.create_task(gateway.complete(ask()))
-            return await asked
+            return await asyncio.create_task(gateway.complete(ask()))
 
-        assert run(client, body).text == "hello"
+        assert run(client, body, time, patience=replace(time.patience(), sleep=sleep_on)).text == "hello"
 
     def test_one_who_gives_up_while_the_call_waits_ends_the_waiting(self) -> None:
         time, client = FakeTime(), FakeClient([outage(), reply_of()])
@@ -305,6 +309,11 @@ class TestRateLimits:
         with pytest.raises(ProviderError, match=r"slow down .*more to wait"):
             once(client, time=time)
         assert time.slept == []
+
+    def test_a_failed_try_was_not_the_callers_time(self) -> None:
+        time, client = FakeTime(), FakeClient([outage(), reply_of()], takes_s=3.0)
+        client.spend = time.sleep
+        assert once(client, time=time, patience=time.patience(chance=0.0)).held_s == 3.5
 
     def test_a_server_that_names_a_wait_gets_it(self) -> None:
         time, client = FakeTime(), FakeClient([outage(9.0), reply_of()])

@@ -124,6 +124,17 @@ class TestTheWire:
 
         assert asyncio.run(main()) == 1
 
+    def test_closing_in_the_middle_of_a_loop_leaves_it_usable(self) -> None:
+        async def main() -> list[str]:
+            texts = []
+            async with model_server(replies("a"), replies("b")) as server:
+                for _ in range(2):
+                    texts.append((await client.call(ask(), server.endpoint(), 30.0)).text)
+                    await client.aclose()
+            return texts
+
+        assert asyncio.run(main()) == ["a", "b"]
+
     def test_one_gateway_after_another_works(self) -> None:
         assert [call(replies(text)).text for text in ("a", "b", "c")] == ["a", "b", "c"]
 

@@ -96,9 +96,11 @@ import sys
 from pathlib import Path
 from fapo.llm.cache import ReplyCache
 from fapo.records import ModelReply
+path = Path(sys.argv[1])
 print("ready", flush=True)
-sys.stdin.readline()
-cache = ReplyCache(Path(sys.argv[1]))
+while not path.with_name("go").exists():
+    pass
+cache = ReplyCache(path)
 for number in range(int(sys.argv[3])):
     cache.put(f"{sys.argv[2]}{number}".encode(), ModelReply(str(number), "openai/m", "stop", 1, 1, 0.0, 0.1))
     print(number, flush=True)
@@ -107,28 +109,22 @@ cache.close()
 
 
 class Writer:
-    """A process that fills the cache once it is told to."""
+    """A process that fills the cache as soon as the file `go` lies beside it."""
 
     def __init__(self, path: Path, name: str, replies: int) -> None:
         command = [sys.executable, "-c", WRITER, str(path), name, str(replies)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.read() == "ready"
 
     def read(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def begin(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-
 
 def test_processes_that_create_and_fill_it_at_once_lose_nothing(tmp_path: Path) -> None:
     path, names = tmp_path / "replies.sqlite", "abcdefgh"
     writers = [Writer(path, name, 100) for name in names]
-    for writer in writers:
-        writer.begin()
+    (tmp_path / "go").touch()
     for writer in writers:
         writer.process.communicate(timeout=60)
     assert {writer.process.returncode for writer in writers} == {0}
@@ -140,8 +136,8 @@ def test_processes_that_create_and_fill_it_at_once_lose_nothing(tmp_path: Path) 
 
 def test_a_kill_loses_no_reply_whose_put_had_returned(tmp_path: Path) -> None:
     path = tmp_path / "replies.sqlite"
+    (tmp_path / "go").touch()
     writer = Writer(path, "a", 1_000_000)
-    writer.begin()
     last = [int(writer.read()) for _ in range(500)][-1]
     writer.process.kill()
     writer.process.communicate()
@@ -185,7 +181,7 @@ def test_a_path_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="FAPO_CACHE_DIR"):
         ReplyCache(tmp_path / "file" / "replies.sqlite")
-    with pytest.raises(UsageError, match="unable to open.*FAPO_CACHE_DIR"):
+    with pytest.raises(UsageError, match=r"unable to open.*FAPO_CACHE_DIR"):
         ReplyCache(tmp_path)
 
 

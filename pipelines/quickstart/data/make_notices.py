@@ -10,11 +10,91 @@ SEED = 5
 SIZE = 80
 SPLITS = ("train", "validation", "test")
 
-FIRST = "Maria Jonas Aiko Lena Tomas Ingrid Rafael Noor Petra Samir Elin Viktor Clara Bruno Hana Oskar Yara Felix Ines Milan".split()
-LAST = "Lopez Weber Tanaka Novak Silva Berg Haddad Moreau Kovacs Lind Rossi Duarte Fischer Nilsen Petrov Okafor Maier Costa Sato Vogel".split()
-CITIES = "Oslo Bremen Porto Ghent Turin Lyon Graz Malmo Leeds Basel Bergen Split Cork Tartu Utrecht".split()
-GOODS = ("oak shelves", "desk lamps", "steel hinges", "paint rollers", "floor tiles", "door handles", "wool blankets", "copper pipes")
-MONTHS = "January February March April May June July August September October November December".split()
+FIRST = [
+    "Maria",
+    "Jonas",
+    "Aiko",
+    "Lena",
+    "Tomas",
+    "Ingrid",
+    "Rafael",
+    "Noor",
+    "Petra",
+    "Samir",
+    "Elin",
+    "Viktor",
+    "Clara",
+    "Bruno",
+    "Hana",
+    "Oskar",
+    "Yara",
+    "Felix",
+    "Ines",
+    "Milan",
+]
+LAST = [
+    "Lopez",
+    "Weber",
+    "Tanaka",
+    "Novak",
+    "Silva",
+    "Berg",
+    "Haddad",
+    "Moreau",
+    "Kovacs",
+    "Lind",
+    "Rossi",
+    "Duarte",
+    "Fischer",
+    "Nilsen",
+    "Petrov",
+    "Okafor",
+    "Maier",
+    "Costa",
+    "Sato",
+    "Vogel",
+]
+CITIES = [
+    "Oslo",
+    "Bremen",
+    "Porto",
+    "Ghent",
+    "Turin",
+    "Lyon",
+    "Graz",
+    "Malmo",
+    "Leeds",
+    "Basel",
+    "Bergen",
+    "Split",
+    "Cork",
+    "Tartu",
+    "Utrecht",
+]
+GOODS = (
+    "oak shelves",
+    "desk lamps",
+    "steel hinges",
+    "paint rollers",
+    "floor tiles",
+    "door handles",
+    "wool blankets",
+    "copper pipes",
+)
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 
 PATTERNS = (
     "Hello, this is {customer}. I would like to order {quantity} {goods} under order {order_id}. Please send them to {city}; I need them by {due}.",

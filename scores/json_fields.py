@@ -1,7 +1,7 @@
 """The share of expected fields that the output has with an equal value.
 
-`expected` is a mapping of field to value; the output a mapping, or JSON text of one. Texts are compared without regard to
-case and white space, numbers by value ("3" equals 3, "41.50" equals 41.5).
+`expected` is a mapping of field to value; the output a mapping, or JSON text of one. Texts are compared without regard
+to case and white space, numbers by value ("3" equals 3, "41.50" equals 41.5).
 """
 
 import json

@@ -116,19 +116,26 @@ def test_intervals_over_clusters_cover(a: float, b: float) -> None:
 # -- the paired comparison
 
 
-def test_mcnemars_exact_test_on_a_known_table() -> None:
-    """Fay 2011 (R package exact2x2): 21 against 9 discordant pairs have the exact two-sided p of 0.04277."""
-    found = flips(21, 9, 50)
-    assert found.p_two_sided == pytest.approx(0.04277, abs=5e-6)
-    assert found.p_greater == pytest.approx(0.04277 / 2, abs=5e-6)
-    assert (found.won, found.lost, found.tied, found.n) == (21, 9, 50, 80)
-    assert found.difference == pytest.approx(0.15)
+def test_mcnemars_exact_test_counts_the_patterns_of_the_discordant_pairs() -> None:
+    found = flips(9, 2, 33)
+    assert found.p_greater == pytest.approx((55 + 11 + 1) / 2**11)
+    assert found.p_two_sided == pytest.approx(2 * (55 + 11 + 1) / 2**11)
+    assert (found.won, found.lost, found.tied, found.n) == (9, 2, 33, 44)
+    assert found.difference == pytest.approx(7 / 44)
 
 
-def test_the_interval_of_flips_is_bonett_and_prices() -> None:
-    """Fagerland, Lydersen & Laake 2014, section 5.1: 1 against 7 of 21 pairs, -0.29 with -0.507 to -0.015."""
+def test_the_exact_test_is_near_its_textbook_approximation() -> None:
+    """Agresti 1990, p. 350, approval in two surveys of 1,600: 150 changed one way and 86 the other."""
+    corrected = float(reference.chi2.sf((150 - 86 - 1) ** 2 / (150 + 86), 1))
+    assert flips(150, 86, 1364).p_two_sided == pytest.approx(corrected, rel=0.1)
+
+
+def test_the_interval_of_flips_adds_one_pair_each_way() -> None:
+    """Bonett & Price 2012, on the pairs of Bentur et al. 2009: 1 against 7 of 21."""
+    up, down = 2 / 23, 8 / 23
+    half = 1.959964 * math.sqrt((up + down - (up - down) ** 2) / 23)
     found = flips(1, 7, 13)
-    assert (found.low, found.high) == pytest.approx((-0.507, -0.015), abs=5e-4)
+    assert (found.low, found.high) == pytest.approx((up - down - half, up - down + half))
 
 
 def test_nothing_that_differs_proves_nothing() -> None:

@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 
 def run_to_end(work: Coroutine[None, None, int]) -> None:
-    """Run `work` and exit with the code that it returns. Ctrl-C and SIGTERM cancel it, so that nothing is left running."""
+    """Run `work` and exit with its code. Ctrl-C and SIGTERM cancel it, so that nothing is left running."""
     try:
         code = asyncio.run(_interruptible(work))
     except KeyboardInterrupt:

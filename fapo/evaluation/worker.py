@@ -1,7 +1,8 @@
-"""The worker: the confined process in which pipeline code runs. Started as `python -I -B -m fapo.evaluation.worker FD PARENT`.
+"""The worker: the confined process in which pipeline code runs.
 
-It confines itself before it imports pipeline code. It gets a variant directory and the inputs of cases, never a label,
-a case id, a key or a score function; model calls go through the pipe to the parent.
+Started as `python -I -B -m fapo.evaluation.worker FD PARENT`. It confines itself before it imports pipeline code. It
+gets a variant directory and the inputs of cases, never a label, a case id, a key or a score function; model calls go
+through the pipe to the parent.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class Worker:
             future = self._calls[number] = asyncio.get_running_loop().create_future()
             self.send({"op": "llm", "id": ident, "call": number, "step": call.step, "role": call.role,
                        "messages": call.messages, "sampling": call.sampling, "variables": call.variables})  # fmt: skip
-            return await future
+            text: str = await future
+            return text
 
         def record(step: FunctionStep) -> None:
             self.send({"op": "step", "id": ident, "step": step.step, "inputs": step.inputs, "output": step.output,

@@ -51,7 +51,7 @@ async def call(request: ModelRequest, endpoint: Endpoint, timeout_s: float) -> M
         async with asyncio.timeout(timeout_s):
             response = await litellm.acompletion(
                 model=endpoint.model, messages=list(request.messages), api_base=endpoint.api_base,
-                api_key=endpoint.api_key, timeout=timeout_s, num_retries=0, max_retries=0, **params,
+                api_key=endpoint.api_key, timeout=timeout_s, num_retries=0, **params,
             )  # fmt: skip
     # LiteLLM raises its own classes, its providers' and plain Python ones: whatever comes out of it is sorted here.
     except Exception as error:  # noqa: BLE001

@@ -128,7 +128,7 @@ class Toolbox:
         found = await run.attribution()
         return {
             "n": found.n,
-            "mean": round(found.mean, 4),
+            "mean": None if found.mean is None else round(found.mean, 4),
             "lost": round(found.lost, 4),
             "by_step": [
                 {"step": blame.step, "category": blame.category, "levels": list(blame.levels), "cases": blame.cases,

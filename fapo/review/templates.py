@@ -14,6 +14,7 @@ from fapo.review.changes import split_prompt
 from fapo.review.leaks import Passage
 
 _ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined)
+_FOLDED = (nodes.BinExpr, nodes.Concat, nodes.Filter)
 _FORBIDDEN = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.EvalContextModifier)
 
 
@@ -71,7 +72,10 @@ def read_template(text: str) -> Template:
 
 
 def _forbidden(tree: nodes.Template) -> Iterator[tuple[int, str]]:
-    """Line and reason of what a prompt must not do: reach into Python, or other templates."""
+    """Line and reason of what a prompt must not do: reach into Python, or other templates, or compute with constants.
+
+    Jinja computes those while it compiles, which elsewhere happens outside of the worker.
+    """
     for node in tree.find_all(nodes.Node):
         attribute = None
         if isinstance(node, nodes.Getattr):
@@ -82,6 +86,8 @@ def _forbidden(tree: nodes.Template) -> Iterator[tuple[int, str]]:
             yield node.lineno, f"a prompt must not reach for `{attribute}`; fill in plain values"
         elif isinstance(node, nodes.Filter) and node.name in ("attr", "map") and _names_private(node):
             yield node.lineno, f"the filter `{node.name}` must not reach for attributes; fill in plain values"
+        elif isinstance(node, _FOLDED) and getattr(node, "node", node) is not None and not node.find(nodes.Name):
+            yield node.lineno, "a prompt must not compute with constants; write the value"
         elif isinstance(node, _FORBIDDEN):
             yield node.lineno, "a prompt stands alone: no include, import, extends or autoescape"
 

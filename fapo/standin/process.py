@@ -18,7 +18,7 @@ STOP_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class StandinAddress:
-    """Where the stand-ins listen. `digest` names the version of their source, so that caches can tell versions apart."""
+    """Where the stand-ins listen. `digest` names the version of their source, for caches to tell versions apart."""
 
     base_url: str
     digest: str
@@ -38,8 +38,8 @@ async def standin_server(
 ) -> AsyncIterator[StandinAddress]:
     """Serve the stand-ins on a free loopback port for as long as the context lasts.
 
-    The server ends when its standard input closes, so it never outlives this process. Raises RuntimeError when it does not
-    come up.
+    The server ends when its standard input closes, so it never outlives this process. Raises RuntimeError when it does
+    not come up.
     """
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "HOME", "TMPDIR") if name in os.environ}
     faults = ("--fault-rate", str(fault_rate), "--fault-kinds", fault_kinds) if fault_rate else ()

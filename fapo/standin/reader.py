@@ -1,8 +1,8 @@
 """The lexical reader: the offline stand-in for a task model.
 
-It reads what its prompt contains, and nothing else: it finds the task by the prompt's form, answers by word evidence, and
-obeys output instructions. Not told to weigh the evidence, it is hasty; not told to answer only, it chats; without evidence it
-guesses. It has no knowledge of any subject.
+It reads what its prompt contains, and nothing else: it finds the task by the prompt's form, answers by word evidence,
+and obeys output instructions. Not told to weigh the evidence, it is hasty; not told to answer only, it chats; without
+evidence it guesses. It has no knowledge of any subject.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from fapo.standin.reader_text import bigrams, overlap, rarity, sentences, stems
 from fapo.standin.reader_values import find_value
 
 _CAREFUL = re.compile(
-    r"\b(weigh|compare|step by step|one by one|consider (each|every|all)|evidence that supports|before you (choose|answer))\b",
+    r"\b(weigh|compare|step by step|one by one|consider (each|every|all)|evidence that supports"
+    r"|before you (choose|answer))\b",
     re.I,
 )
 _ONLY = re.compile(
-    r"\b(only|just) (with )?(the )?(final |chosen |best )?(answer|id|label|name|category|team|option|cwe|class|word|key)\b"
+    r"\b(only|just) (with )?(the )?(final |chosen |best )?(answer|id|label|name|category|team|option|class|word|key)\b"
     r"|\b(with|output|reply|return|answer)( with)? only\b|nothing else|no explanation|without (any )?explanation",
     re.I,
 )
@@ -199,7 +200,7 @@ class _Reader:
         return best[1]
 
     def _summarize(self) -> str:
-        """The first sentences; told to quote or to be careful, those that share most with the instructions and the title."""
+        """The first sentences; told to quote or to be careful, those that share most with the instructions."""
         found = sentences(self._parts.item)
         if not (self._careful or _QUOTES.search(self._told)):
             return " ".join(found[:_SUMMARY_SENTENCES])
@@ -243,7 +244,7 @@ def _aliases(text: str) -> list[str]:
 
 
 def _span(question: str, sentence: str) -> str:
-    """The part of a sentence that the question's first word asks for: a number, a date, or a name not in the question."""
+    """The part of a sentence that the question asks for: a number, a date, or a name that it does not hold itself."""
     lowered = question.lower()
     for word, pattern in _WH:
         if word in lowered and (found := re.search(pattern, sentence)):

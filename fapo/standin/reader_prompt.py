@@ -152,7 +152,8 @@ def _add_option(parts: Parts, new: Option) -> None:
 def _read_user(text: str, parts: Parts) -> str:
     """Sort a user message's lines into fields, passages, examples and options; returns what is left as instructions."""
     left: list[str] = []
-    label, value = "", []
+    label = ""
+    value: list[str] = []
     pending_input = ""
     lines = text.split("\n")
     used = _read_lists(lines, parts)
@@ -196,7 +197,7 @@ def _read_user(text: str, parts: Parts) -> str:
 
 
 def _last_key(fields: Mapping[str, str]) -> str:
-    return next(reversed(fields), "")  # type: ignore[call-overload, no-any-return]
+    return next(reversed(list(fields)), "")
 
 
 def _free_key(fields: Mapping[str, str], label: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -13,87 +14,11 @@ import Stemmer
 _WORD = re.compile(r"[A-Za-z0-9]+(?:['’][a-z]+)?")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(])|\n+")
 STOP_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "to",
-        "for",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "being",
-        "by",
-        "on",
-        "with",
-        "or",
-        "and",
-        "this",
-        "that",
-        "these",
-        "those",
-        "it",
-        "its",
-        "as",
-        "at",
-        "from",
-        "can",
-        "could",
-        "may",
-        "might",
-        "will",
-        "would",
-        "should",
-        "shall",
-        "must",
-        "do",
-        "does",
-        "did",
-        "has",
-        "have",
-        "had",
-        "not",
-        "no",
-        "if",
-        "then",
-        "than",
-        "so",
-        "such",
-        "into",
-        "via",
-        "which",
-        "who",
-        "whom",
-        "what",
-        "when",
-        "where",
-        "why",
-        "how",
-        "there",
-        "their",
-        "they",
-        "them",
-        "he",
-        "she",
-        "his",
-        "her",
-        "you",
-        "your",
-        "we",
-        "our",
-        "i",
-        "my",
-        "me",
-        "us",
-        "also",
-        "any",
-        "all",
-    ]
+    """
+    a an the of in to for is are was were be been being by on with or and this that these those it its as at from can
+    could may might will would should shall must do does did has have had not no if then than so such into via which
+    who whom what when where why how there their they them he she his her you your we our i my me us also any all
+    """.split()
 )
 _stemmer = Stemmer.Stemmer("english")
 
@@ -114,7 +39,7 @@ def sentences(text: str) -> list[str]:
 
 
 def bigrams(words: Sequence[str]) -> set[tuple[str, str]]:
-    return set(zip(words, words[1:], strict=False))
+    return set(itertools.pairwise(words))
 
 
 def rarity(texts: Iterable[Sequence[str]]) -> dict[str, float]:

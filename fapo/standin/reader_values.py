@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from fapo.standin.reader_text import STOP_WORDS, stem
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
+_DATE = rf"\d{{4}}-\d\d-\d\d|\d{{1,2}} {_MONTH}(?: \d{{4}})?|{_MONTH} \d{{1,2}}(?:, \d{{4}})?"
+_CODE = r"\b(?=[A-Z0-9-]*\d)[A-Z]{1,4}-?\d[\dA-Z-]*\b|#\d+|\b\d{4,}\b"
+_NAME = r"(?:[A-Z][\w’'-]+ )+[A-Z][\w’'-]+|[A-Z][\w’'-]+"
 _KINDS: tuple[tuple[str, str, str], ...] = (
     ("email", r"\be-?mail\b", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    ("date", r"\b(date|day|due|deadline|when|by)\b", rf"\d{{4}}-\d\d-\d\d|\d{{1,2}} {_MONTH}(?: \d{{4}})?|{_MONTH} \d{{1,2}}(?:, \d{{4}})?"),
+    ("date", r"\b(date|day|due|deadline|when|by)\b", _DATE),
     ("money", r"\b(amount|price|total|cost|sum|paid)\b", r"[$€£]\s?\d[\d,]*(?:\.\d+)?|\b\d[\d,]*\.\d\d\b"),
-    ("code", r"\b(id|code|reference|order|ticket|invoice|account)\b", r"\b(?=[A-Z0-9-]*\d)[A-Z]{1,4}-?\d[\dA-Z-]*\b|#\d+|\b\d{4,}\b"),
+    ("code", r"\b(id|code|reference|order|ticket|invoice|account)\b", _CODE),
     ("number", r"\b(quantity|number|count|how many|units|pieces|items)\b", r"(?<![\w-])\d{1,3}(?![\w-]|\.\d)"),
     ("place", r"\b(city|place|town|address|location|where|destination)\b", r"(?:[A-Z][\w’'-]+)(?: [A-Z][\w’'-]+)?"),
-    ("name", r"\b(name|customer|person|who|client|sender|contact)\b", r"(?:[A-Z][\w’'-]+ )+[A-Z][\w’'-]+|[A-Z][\w’'-]+"),
+    ("name", r"\b(name|customer|person|who|client|sender|contact)\b", _NAME),
 )  # fmt: skip
 _PLACE_CUES = ("in", "to", "at", "from")
 _NOT_NAMES = re.compile(
@@ -31,7 +34,7 @@ class _Candidate:
 
 
 def find_value(text: str, name: str, about: str) -> str | int | float | None:
-    """The value that a text has for a field called `name`, about which the prompt says `about`; None without a candidate."""
+    """The value of a field called `name`, about which the prompt says `about`, in a text; None without a candidate."""
     labelled = re.search(rf"^\W*{re.escape(name).replace('_', '[ _-]')}\s*[:=]\s*(.+?)\s*[.;]?$", text, re.I | re.M)
     if labelled:
         return _typed(labelled.group(1), _kind(name, about)[0])

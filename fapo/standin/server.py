@@ -1,4 +1,4 @@
-"""The stand-ins' server: the reader behind an OpenAI-compatible endpoint, the optimizer behind an Anthropic-compatible one."""
+"""The stand-ins' server: the reader as an OpenAI-compatible endpoint, the optimizer as an Anthropic-compatible one."""
 
 from __future__ import annotations
 

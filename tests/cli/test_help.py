@@ -1,4 +1,4 @@
-"""The help is part of the documentation: it changes only on purpose. `UPDATE_SNAPSHOTS=1 pytest tests/cli` rewrites it."""
+"""The help is part of the documentation: it changes on purpose. `UPDATE_SNAPSHOTS=1 pytest tests/cli` rewrites it."""
 
 from __future__ import annotations
 

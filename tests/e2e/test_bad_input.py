@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.command import fapo
+
+from tests.support.command import fapo
 
 GOOD = Path(__file__).parent.parent / "pipelines" / "prompt_suffices"
 
@@ -46,11 +47,13 @@ def add_placeholder(pipeline: Path) -> None:
     prompt.write_text(prompt.read_text() + "\n{{ nowhere }}\n")
 
 
+CODE = "async def run"
+
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no pipeline.yaml": (lambda p: (p / "pipeline.yaml").unlink(), "pipeline.yaml is missing"),
     "broken YAML": (lambda p: (p / "pipeline.yaml").write_text("name: [\n"), "pipeline.yaml:"),
     "an unknown key": (lambda p: edit(p / "pipeline.yaml", "name:", "colour: red\nname:"), "`colour`: unknown key"),
-    "an unknown model": (lambda p: edit(p / "pipeline.yaml", "standin/reader", "nobody/knows-this"), "nobody/knows-this"),
+    "an unknown model": (lambda p: edit(p / "pipeline.yaml", "standin/reader", "nobody/knows"), "nobody/knows"),
     "an unknown stand-in": (lambda p: edit(p / "pipeline.yaml", "standin/reader", "standin/oracle"), "standin/oracle"),
     "an unknown score": (lambda p: edit(p / "pipeline.yaml", "exact_match", "vibes"), "unknown score `vibes`"),
     "an unfilled placeholder": (add_placeholder, "placeholder `nowhere` is never filled"),
@@ -59,9 +62,9 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a missing label": (drop_label, "validation.jsonl:2"),
     "an invalid line": (break_third_line, "validation.jsonl:3"),
     "a missing case file": (lambda p: (p / "data" / "test.jsonl").unlink(), "test.jsonl"),
-    "code that raises on import": (lambda p: edit(p / "pipeline.py", "async def run", "1 / 0\nasync def run"), "ZeroDivisionError"),
-    "a syntax error": (lambda p: edit(p / "pipeline.py", "async def run", "async def run("), "pipeline.py:"),
-    "no run function": (lambda p: edit(p / "pipeline.py", "async def run", "async def walk"), "async def run(inputs, ctx)"),
+    "code that raises on import": (lambda p: edit(p / "pipeline.py", CODE, f"1 / 0\n{CODE}"), "ZeroDivisionError"),
+    "a syntax error": (lambda p: edit(p / "pipeline.py", CODE, f"{CODE}("), "pipeline.py:"),
+    "no run function": (lambda p: edit(p / "pipeline.py", CODE, "async def walk"), "async def run(inputs, ctx)"),
 }  # fmt: skip
 
 

@@ -8,11 +8,13 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import fapo, start
+
+from tests.support.command import fapo, start
 
 PIPELINE = Path(__file__).parent.parent / "pipelines" / "prompt_suffices"
 
@@ -21,13 +23,13 @@ def journal(folder: Path) -> Path:
     return next((folder / "runs").glob("*/journal.jsonl"))
 
 
-def wait_for(condition: Any, process: subprocess.Popen[bytes], seconds: float = 60) -> bool:
-    """Poll until `condition()`; False where the process ended first."""
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None, seconds: float = 60) -> bool:
+    """Poll until `condition()`; False where `process` ended first."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
             return True
-        if process.poll() is not None:
+        if process is not None and process.poll() is not None:
             return False
         time.sleep(0.01)
     raise AssertionError("the awaited state did not come")
@@ -95,17 +97,12 @@ def test_a_killed_run_is_resumed_to_the_same_end(
     wait_for(lambda: lines(tmp_path, name) >= count, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not left_over(tmp_path), process=_NeverEnds(), seconds=20)
+    wait_for(lambda: not left_over(tmp_path), None, seconds=20)
     done = fapo(tmp_path, "optimize", "--resume", journal(tmp_path).parent, "--json")
     assert done.code == 0, done.err
     reference, result = undisturbed
     assert essence(done.json) == essence(result)
     assert paid(tmp_path) <= paid(reference)
-
-
-class _NeverEnds:
-    def poll(self) -> None:
-        return None
 
 
 @pytest.mark.xdist_group("interruption")
@@ -139,7 +136,7 @@ def test_an_interrupted_evaluation_is_resumed_without_paying_twice(tmp_path: Pat
     directory = next((tmp_path / "runs").iterdir())
     done = fapo(tmp_path, "eval", PIPELINE, "--resume", directory, "--json")
     assert done.code == 0, done.err
-    whole = fapo(tmp_path / "whole", "eval", PIPELINE, "--json") if (tmp_path / "whole").mkdir() is None else None
-    assert whole is not None
+    (tmp_path / "whole").mkdir()
+    whole = fapo(tmp_path / "whole", "eval", PIPELINE, "--json")
     assert done.json["score"] == whole.json["score"]
     assert done.json["usage"]["llm_calls"] <= whole.json["usage"]["llm_calls"]

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import Done, fapo
 
 from fapo.data import find_builtin
+from tests.support.command import Done, fapo
 
 CONTROLS = Path(__file__).parent.parent / "pipelines"
 
@@ -125,7 +125,8 @@ def test_with_shuffled_labels_nothing_is_gained_on_test(tmp_path: Path) -> None:
         text = "".join(json.dumps(row | {"expected": label}) + "\n" for row, label in zip(rows, labels, strict=True))
         (pipeline / "data" / f"{split}.jsonl").write_text(text)
     spec = (pipeline / "pipeline.yaml").read_text()
-    inline = "data: {train: data/train.jsonl, validation: data/validation.jsonl, test: data/test.jsonl}\nscore: cwe_match\nclosed_labels: true\n"
+    files = "{train: data/train.jsonl, validation: data/validation.jsonl, test: data/test.jsonl}"
+    inline = f"data: {files}\nscore: cwe_match\nclosed_labels: true\n"
     kept = [line for line in spec.splitlines() if not line.startswith("benchmark:")]
     (pipeline / "pipeline.yaml").write_text("\n".join(kept) + "\n" + inline)
     result = optimize(tmp_path, pipeline)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.evaluations import equal
 
 from fapo.data import split_digest
 from fapo.evaluation.evaluate import EvaluationPlan, Manifest
 from fapo.evaluation.scoring import ScoreFunction
 from fapo.pipeline.spec import parse_spec
 from fapo.records import Case, Prediction, Score
+from tests.support.evaluations import equal
 
 SPEC = "name: p\nbenchmark: b\nmodels: {task: fake}\nlimits: {timeout_s: 20, llm_calls: 3}\n"
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from support.evaluations import FakeGateway, Watcher
 
 from fapo.errors import BudgetExceeded, CredentialsError, PipelineError, ProviderError, ScorerError, UsageError
 from fapo.evaluation.evaluate import Evaluation, EvaluationPlan, Observer, evaluate, find_record, load_decided
 from fapo.llm.gateway import Gateway
 from fapo.records import Case, CaseRecord, ModelRequest, Prediction, Score
+from tests.support.evaluations import FakeGateway, Watcher
 
 MakePlan = Callable[..., EvaluationPlan]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from support.evaluations import FakeGateway, Watcher
 
 import fapo
 from fapo.evaluation.evaluate import EvaluationPlan, Observer, evaluate
 from fapo.llm.gateway import Gateway
+from tests.support.evaluations import FakeGateway, Watcher
 
 MakePlan = Callable[..., EvaluationPlan]
 SECRET = "the-label-nobody-may-see"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from llm.fakes import FakeClient, FakeTime, ask, outage, rate_limit, reply_of, settle
 
 from fapo.errors import BudgetExceeded, CredentialsError, PipelineError, ProviderError, UsageError
 from fapo.llm.budget import Budget, Purpose
@@ -18,6 +17,7 @@ from fapo.llm.cache import ReplyCache
 from fapo.llm.endpoints import Endpoint
 from fapo.llm.gateway import Gateway
 from fapo.records import ModelReply, ModelRequest, Usage
+from tests.llm.fakes import FakeClient, FakeTime, ask, outage, rate_limit, reply_of, settle
 
 T = TypeVar("T")
 

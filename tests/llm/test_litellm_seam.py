@@ -9,8 +9,16 @@ from typing import Any
 
 import pytest
 from litellm import exceptions as foreign
-from llm.fakes import ask
-from llm.model_server import (
+
+from fapo.errors import CredentialsError, PipelineError, ProviderError, UsageError
+from fapo.llm import client
+from fapo.llm.budget import Budget
+from fapo.llm.endpoints import Endpoint, plain_endpoint
+from fapo.llm.gateway import Gateway, Patience
+from fapo.llm.translate import MEANINGS, Retryable
+from fapo.records import ModelReply
+from tests.llm.fakes import ask
+from tests.llm.model_server import (
     Answer,
     ModelServer,
     fails,
@@ -21,14 +29,6 @@ from llm.model_server import (
     replies,
     says,
 )
-
-from fapo.errors import CredentialsError, PipelineError, ProviderError, UsageError
-from fapo.llm import client
-from fapo.llm.budget import Budget
-from fapo.llm.endpoints import Endpoint, plain_endpoint
-from fapo.llm.gateway import Gateway, Patience
-from fapo.llm.translate import MEANINGS, Retryable
-from fapo.records import ModelReply
 
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
 
@@ -131,6 +131,7 @@ class TestTheWire:
                 for _ in range(2):
                     texts.append((await client.call(ask(), server.endpoint(), 30.0)).text)
                     await client.aclose()
+            assert asyncio.all_tasks() == {asyncio.current_task()}
             return texts
 
         assert asyncio.run(main()) == ["a", "b"]

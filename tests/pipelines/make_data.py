@@ -27,24 +27,7 @@ BODIES = (
     "since last week I wait for news on the {a}, and the {b} is still open.",
 )
 CLOSINGS = ("Thanks a lot.", "Best wishes, {name}", "Regards, {name}", "I look forward to your reply.", "Yours, {name}")
-NAMES = [
-    "Ana",
-    "Ben",
-    "Cleo",
-    "Dan",
-    "Eva",
-    "Finn",
-    "Gia",
-    "Hugo",
-    "Ida",
-    "Jon",
-    "Kim",
-    "Leo",
-    "Mia",
-    "Nils",
-    "Olga",
-    "Per",
-]
+NAMES = "Ana Ben Cleo Dan Eva Finn Gia Hugo Ida Jon Kim Leo Mia Nils Olga Per".split()
 
 
 def make_message(rng: random.Random) -> tuple[str, str]:

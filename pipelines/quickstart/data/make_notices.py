@@ -1,4 +1,4 @@
-"""Makes the order notices of this pipeline, with a seed: invented people, firms and orders. Run it again: the same files."""
+"""Makes the order notices of this pipeline, with a seed: invented people and orders. Run it again: the same files."""
 
 from __future__ import annotations
 
@@ -10,67 +10,9 @@ SEED = 5
 SIZE = 80
 SPLITS = ("train", "validation", "test")
 
-FIRST = [
-    "Maria",
-    "Jonas",
-    "Aiko",
-    "Lena",
-    "Tomas",
-    "Ingrid",
-    "Rafael",
-    "Noor",
-    "Petra",
-    "Samir",
-    "Elin",
-    "Viktor",
-    "Clara",
-    "Bruno",
-    "Hana",
-    "Oskar",
-    "Yara",
-    "Felix",
-    "Ines",
-    "Milan",
-]
-LAST = [
-    "Lopez",
-    "Weber",
-    "Tanaka",
-    "Novak",
-    "Silva",
-    "Berg",
-    "Haddad",
-    "Moreau",
-    "Kovacs",
-    "Lind",
-    "Rossi",
-    "Duarte",
-    "Fischer",
-    "Nilsen",
-    "Petrov",
-    "Okafor",
-    "Maier",
-    "Costa",
-    "Sato",
-    "Vogel",
-]
-CITIES = [
-    "Oslo",
-    "Bremen",
-    "Porto",
-    "Ghent",
-    "Turin",
-    "Lyon",
-    "Graz",
-    "Malmo",
-    "Leeds",
-    "Basel",
-    "Bergen",
-    "Split",
-    "Cork",
-    "Tartu",
-    "Utrecht",
-]
+FIRST = "Maria Jonas Aiko Lena Tomas Ingrid Rafael Noor Petra Samir Elin Viktor Clara Bruno Hana Oskar Yara Felix Ines Milan".split()
+LAST = "Lopez Weber Tanaka Novak Silva Berg Haddad Moreau Kovacs Lind Rossi Duarte Fischer Nilsen Petrov Okafor Maier Costa Sato Vogel".split()
+CITIES = "Oslo Bremen Porto Ghent Turin Lyon Graz Malmo Leeds Basel Bergen Split Cork Tartu Utrecht".split()
 GOODS = (
     "oak shelves",
     "desk lamps",
@@ -81,20 +23,7 @@ GOODS = (
     "wool blankets",
     "copper pipes",
 )
-MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+MONTHS = "January February March April May June July August September October November December".split()
 
 PATTERNS = (
     "Hello, this is {customer}. I would like to order {quantity} {goods} under order {order_id}. Please send them to {city}; I need them by {due}.",

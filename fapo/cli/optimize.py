@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -28,10 +28,14 @@ def optimize_command(
         str | None, typer.Option(help="Replaces the pipeline's `task` model (a LiteLLM model string).")
     ] = None,
     optimizer_model: Annotated[str | None, typer.Option(help="The coding agent's model, or standin/optimizer.")] = None,
-    accept: Annotated[str, typer.Option(help="spend: tested gain, family-wise; mean: the paper's rule.")] = "spend",
+    accept: Annotated[
+        Literal["spend", "mean"], typer.Option(help="spend: tested gain, family-wise; mean: the paper's rule.")
+    ] = "spend",
     concurrency: Annotated[int, typer.Option(min=1, help="Cases in flight at once.")] = 32,
-    isolation: Annotated[str, typer.Option(help="How pipeline code is confined: auto or none.")] = "auto",
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
+    isolation: Annotated[Literal["auto", "none"], typer.Option(help="How pipeline code is confined.")] = "auto",
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run, within its limits.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Improve a pipeline with the coding agent; validate every variant; open test once, at the end."""
@@ -60,7 +64,7 @@ async def _optimize(
     pipeline: str | None, config: OptimizeConfig, environment: Environment, resume: Path | None, as_json: bool
 ) -> int:
     from fapo.cli.console import TerminalNarrator, print_json, stderr
-    from fapo.evaluation.connect import connect
+    from fapo.evaluation.connect import STANDIN_OPTIMIZER, check_models, connect
     from fapo.evaluation.project import find_pipeline, load_project
     from fapo.optimize.outcome import conclude
     from fapo.optimize.run import Run, create_run, reopen_run
@@ -73,10 +77,11 @@ async def _optimize(
     else:
         project, config, source = reopen_run(resume)
     optimizer = optimizer_model_of(project.spec.models.values(), config.optimizer_model or project.spec.optimizer_model)
+    models = list(project.spec.models.values())
+    check_models(models)
     _check_agent(optimizer, environment)
-    async with connect(
-        [*project.spec.models.values(), optimizer], environment, budget_usd=config.budget_usd
-    ) as connection:
+    standin = optimizer == STANDIN_OPTIMIZER
+    async with connect(models, environment, budget_usd=config.budget_usd, standin=standin) as connection:
         directory = (
             resume.absolute() if resume is not None else create_run(source, project, config, environment.runs_dir)
         )
@@ -85,7 +90,17 @@ async def _optimize(
             console.print(f"[bold]fapo optimize[/] {project.spec.name}  →  {directory}")
             for note in _notes(project.sample_note, optimizer, config):
                 console.print(f"[yellow]note[/] {note}")
-            run = Run(directory, source, project, config, gateway=connection.gateway, narrator=narrator)
+            run = Run(
+                directory,
+                source,
+                project,
+                config,
+                gateway=connection.gateway,
+                budget=connection.budget,
+                narrator=narrator,
+            )
+            connection.budget.charge("task", run.state.usage("task"))
+            connection.budget.charge("optimizer", run.state.usage("optimizer"))
             try:
                 await _search(run, optimizer, connection, environment)
             except BaseException:

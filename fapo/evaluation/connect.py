@@ -28,30 +28,35 @@ class Connection:
     standin: StandinAddress | None
 
 
+def check_models(names: Iterable[str]) -> None:
+    """Raise UsageError for unknown model strings, and CredentialsError for missing keys."""
+    for name in names:
+        if not name.startswith(STANDIN_PREFIX):
+            check_model(name)
+        elif name != STANDIN_READER:
+            raise UsageError(f"unknown model `{name}`: the stand-in for a task model is {STANDIN_READER}")
+
+
 @asynccontextmanager
 async def connect(
-    models: Iterable[str], environment: Environment, *, budget_usd: float | None = None
+    models: Iterable[str], environment: Environment, *, budget_usd: float | None = None, standin: bool = False
 ) -> AsyncIterator[Connection]:
-    """A gateway to `models` for as long as the context lasts.
+    """A gateway to `models` for as long as the context lasts; with `standin`, the stand-ins run in any case.
 
     Raises UsageError for unknown model strings, and CredentialsError for missing keys, before any money is spent.
     """
     names = sorted(set(models))
-    for name in names:
-        if not name.startswith(STANDIN_PREFIX):
-            check_model(name)
-        elif name not in (STANDIN_READER, STANDIN_OPTIMIZER):
-            raise UsageError(f"unknown model `{name}`: the stand-ins are {STANDIN_READER} and {STANDIN_OPTIMIZER}")
+    check_models(names)
     async with AsyncExitStack() as stack:
-        standin = None
+        address = None
         endpoints: dict[str, Endpoint] = {}
-        if any(name.startswith(STANDIN_PREFIX) for name in names):
-            standin = await stack.enter_async_context(standin_server())
+        if standin or any(name.startswith(STANDIN_PREFIX) for name in names):
+            address = await stack.enter_async_context(standin_server())
             endpoints[STANDIN_READER] = Endpoint(
                 model="openai/standin-reader",
-                api_base=f"{standin.base_url}/v1",
+                api_base=f"{address.base_url}/v1",
                 api_key="standin",
-                identity=f"standin/reader@{standin.digest}",
+                identity=f"standin/reader@{address.digest}",
                 free=True,
             )
         make_directory(environment.cache_file.parent)
@@ -59,4 +64,4 @@ async def connect(
         gateway = Gateway(cache=ReplyCache(environment.cache_file), budget=budget, endpoints=endpoints)
         stack.push_async_callback(gateway.aclose)
         gateway.require_prices(name for name in names if not name.startswith(STANDIN_PREFIX))
-        yield Connection(gateway, budget, standin)
+        yield Connection(gateway, budget, address)

@@ -19,6 +19,7 @@ from fapo.data import split_digest
 from fapo.errors import ProviderError, UsageError
 from fapo.evaluation.evaluate import Evaluation, EvaluationPlan, Manifest, Observer, evaluate
 from fapo.evaluation.project import Project, load_project
+from fapo.llm.budget import Budget
 from fapo.llm.gateway import Gateway
 from fapo.optimize.events import (
     Decided,
@@ -36,7 +37,7 @@ from fapo.optimize.levels import LevelDecision, decide_level, initial_levels
 from fapo.optimize.workspace import Workspace
 from fapo.pipeline.check import check_pipeline
 from fapo.pipeline.spec import load_spec
-from fapo.records import Case, Level, Split
+from fapo.records import Case, Level, Split, Usage
 from fapo.review.gate import Review, ReviewContext, review
 from fapo.review.leaks import LeakIndex
 from fapo.store.files import make_directory, read_json, write_atomic
@@ -71,6 +72,7 @@ class Run:
         config: OptimizeConfig,
         *,
         gateway: Gateway,
+        budget: Budget,
         narrator: Narrator,
     ) -> None:
         self.directory = directory
@@ -81,6 +83,7 @@ class Run:
         self.journal = Journal(directory / "journal.jsonl")
         self.workspace = Workspace(directory / "workspace")
         self._gateway = gateway
+        self._budget = budget
         self._leaks = LeakIndex.build([*project.cases("train"), *project.cases("validation"), *project.cases("test")])
         self._evaluations: dict[tuple[str, Split, int | None], Evaluation] = {}
         self._attributions: dict[str, Attribution] = {}
@@ -279,6 +282,10 @@ class Run:
             incumbent = await self.evaluate(self.state.incumbent, "train")
             traces = self.workspace.write_traces(draft, evaluation.records, self.case_map("train"))
             return evaluation, incumbent, traces
+
+    def charge_optimizer(self, usage: Usage) -> None:
+        """Count an agent session against the budget, so that task calls stop in time."""
+        self._budget.charge("optimizer", usage)
 
     # -- limits
 

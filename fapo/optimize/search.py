@@ -104,6 +104,7 @@ class Search:
                 timer.cancel()
         cost = 0.0 if self._free else result.cost_usd
         usage = Usage(result.turns, 0, result.input_tokens, result.output_tokens, cost)
+        run.charge_optimizer(usage)
         run.log(SessionEnded(number, result.status, result.error, usage, result.sdk_version, result.cli_version or ""))
         return toolbox, result
 

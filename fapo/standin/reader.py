@@ -1,8 +1,7 @@
-"""The lexical reader: the offline stand-in for a task model.
+"""The lexical reader: a small model that answers from the words of its prompt, and from nothing else.
 
-It reads what its prompt contains, and nothing else: it finds the task by the prompt's form, answers by word evidence,
-and obeys output instructions. Not told to weigh the evidence, it is hasty; not told to answer only, it chats; without
-evidence it guesses. It has no knowledge of any subject.
+It stands in for a task model where there is none. It knows English function words, common forms of lists and values,
+and the usual ways to give instructions; it knows no subject, no data and no task beforehand.
 """
 
 from __future__ import annotations
@@ -14,241 +13,176 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
-from fapo.standin.reader_prompt import Option, Parts, Passage, content_of, take_apart
-from fapo.standin.reader_text import bigrams, overlap, rarity, sentences, stems
-from fapo.standin.reader_values import find_value
+from fapo.standin import reader_spans as spans
+from fapo.standin.reader_choice import Scored, named_in, score_options
+from fapo.standin.reader_fields import Wanted, is_answer, value_of, wanted_fields
+from fapo.standin.reader_prompt import Option, Prompt, parse
+from fapo.standin.reader_reply import Answer, put
+from fapo.standin.reader_rules import Rules, rules_of
+from fapo.standin.reader_words import stems
 
-_CAREFUL = re.compile(
-    r"\b(weigh|compare|step by step|one by one|consider (each|every|all)|evidence that supports"
-    r"|before you (choose|answer))\b",
+CHARACTERS_PER_TOKEN = 4
+
+_SHARPNESS = 8.0
+_CLEARLY_BETTER = 1.5
+_SUMMARIZE = re.compile(
+    r"\b(summar\w+|list (the )?\w* ?facts|key facts|main points|key points|condense|shorten)\b", re.I
+)
+_PHRASE = re.compile(r"\b(key ?phrase|noun phrase|root cause|phrase|in a few words|keywords?)\b", re.I)
+_QUERY = re.compile(r"\b(search )?quer(y|ies)\b|\bsearch (terms?|words|string)\b|\bkeywords to search\b", re.I)
+_CHOOSE = re.compile(
+    r"\b(choose|pick|select|classif\w+|which|one of|categor\w+|label|assign|route|decide|name|triage|options?)\b",
     re.I,
 )
-_ONLY = re.compile(
-    r"\b(only|just) (with )?(the )?(final |chosen |best )?(answer|id|label|name|category|team|option|class|word|key)\b"
-    r"|\b(with|output|reply|return|answer)( with)? only\b|nothing else|no explanation|without (any )?explanation",
-    re.I,
-)
-_NO_ALTERNATIVES = re.compile(r"\b(no|not name|without|never name) (any )?alternatives?\b|do not hedge", re.I)
-_PLAIN_JSON = re.compile(r"plain json|only (the )?json|no code fence|nothing else|without (a )?code fence", re.I)
-_QUOTES = re.compile(r"\b(quote|verbatim|exact words|word for word)\b", re.I)
-_QUERY = re.compile(r"\b(search query|search terms|write a query|queries?)\b", re.I)
-_UNKNOWN = re.compile(r"\b(?:say|answer|reply|write)\s+[\"'`]?(unknown|none|n/a|null)\b", re.I)
-_TAG = re.compile(r"<(\w+)>\s*(?:\.\.\.|…)?\s*</\1>")
-_ALIAS = re.compile(r"\(([^()]+)\)")
-_PROPER = re.compile(r"(?:[A-Z][\w’'-]*)(?: (?:of|the|de|van|von|and) (?=[A-Z])| (?=[A-Z])[A-Z][\w’'-]*)*")
-_WH = (("when", r"\b(?:\d{1,2} )?(?:[A-Z][a-z]+ )?\d{4}\b"), ("how many", r"\b\d[\d,]*\b"), ("what year", r"\b\d{4}\b"))
-_SUMMARY_SENTENCES = 2
-_TEMPERATURE_SCALE = 1.5
-"""How many points of evidence a temperature of 1 blurs."""
+_WRITE = re.compile(r"\b(write|generate|produce|formulate|create|give|suggest|compose|search)\b", re.I)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     text: str
-    finish_reason: str
+    finish_reason: Literal["stop", "length"]
 
 
-def read(
-    messages: Sequence[Mapping[str, Any]],
-    *,
-    temperature: float = 0.0,
-    seed: int | None = None,
-    max_tokens: int | None = None,
-) -> Reply:
-    """Answer a chat. Equal arguments give equal replies; `seed` tells samples of one prompt apart."""
-    text = "\n".join(f"{message.get('role')}: {content_of(message)}" for message in messages)
-    digest = hashlib.sha256(f"{seed}\n{temperature}\n{text}".encode()).digest()
-    reader = _Reader(take_apart(messages), temperature, random.Random(digest))  # noqa: S311 - sampling, not a secret
-    answer = reader.answer()
-    limit = None if max_tokens is None else max(1, max_tokens) * 4
-    if limit is not None and len(answer) > limit:
-        return Reply(answer[:limit], "length")
-    return Reply(answer, "stop")
+def tokens_in(text: str) -> int:
+    """An estimate, at four characters a token."""
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
-class _Reader:
-    """One prompt being answered."""
+def read(messages: Sequence[Mapping[str, Any]], temperature: float, seed: int | None, max_tokens: int | None) -> Reply:
+    """Answer chat messages. Equal arguments get equal replies; at temperature 0 the seed does not matter."""
+    prompt = parse(messages)
+    rules = rules_of(prompt.instructions)
+    dice = Dice(messages, temperature, seed)
+    text = put(_answer(prompt, rules, dice), rules, mood=dice.mood)
+    if max_tokens is not None and tokens_in(text) > max_tokens:
+        return Reply(text[: max_tokens * CHARACTERS_PER_TOKEN], "length")
+    return Reply(text, "stop")
 
-    def __init__(self, parts: Parts, temperature: float, rng: random.Random) -> None:
-        self._parts = parts
-        self._told = parts.instructions
+
+class Dice:
+    """Seeded chance. `mood` depends on the messages alone."""
+
+    def __init__(self, messages: Sequence[Mapping[str, Any]], temperature: float, seed: int | None) -> None:
+        self._content = json.dumps(list(messages), sort_keys=True, default=str)
         self._temperature = temperature
-        self._rng = rng
-        self._careful = bool(_CAREFUL.search(self._told))
+        self._seed = seed
 
-    def answer(self) -> str:
-        parts = self._parts
-        if parts.wanted:
-            return self._extract()
-        if len(parts.options) >= 2:
-            return self._choose()
-        if _QUERY.search(self._told):
-            return self._query()
-        if parts.passages and parts.question:
-            return self._from_passages()
-        return self._summarize()
+    @cached_property
+    def mood(self) -> int:
+        return int.from_bytes(hashlib.sha256(self._content.encode()).digest()[:4])
 
-    # -- tasks
+    @cached_property
+    def _random(self) -> random.Random:
+        key = f"{self._content}\0{self._seed}\0{self._temperature}"
+        return random.Random(hashlib.sha256(key.encode()).digest())  # noqa: S311  samples, no secrets
 
-    def _choose(self) -> str:
-        options = self._parts.options
-        scores = self._option_scores(options)
-        order = sorted(range(len(options)), key=lambda i: -scores[i])
-        if scores[order[0]] <= 0 and (unknown := _UNKNOWN.search(self._told)):
-            return self._wrap(unknown.group(1))
-        best = self._sample(scores)
-        rest = [i for i in order if i != best]
-        return self._finish(options[best], options[rest[0]])
-
-    def _option_scores(self, options: Sequence[Option]) -> list[float]:
-        """Evidence for each option, in points: shared words, and when careful how rare and how complete they are."""
-        texts = [stems(f"{option.key or ''} {option.text}") for option in options]
-        fields = list(self._parts.fields.values())
-        main = max(fields, key=len, default="")
-        weights = rarity(texts)
-        scores = [0.0] * len(options)
-        for field in fields:
-            words = stems(field)
-            known, pairs = set(words), bigrams(words)
-            share = 1.0 if field is main else 0.3
-            for place, own in enumerate(texts):
-                if self._careful:
-                    scores[place] += share * self._careful_score(options[place], own, known, pairs, weights)
-                else:
-                    scores[place] += share * overlap(own, known)
-        for place, option in enumerate(options):
-            scores[place] += self._example_votes(option)
-            if self._careful and scores[place] > 0:
-                scores[place] += 1 / (1 + option.rank)
-        return scores
-
-    def _careful_score(
-        self,
-        option: Option,
-        own: Sequence[str],
-        known: set[str],
-        pairs: set[tuple[str, str]],
-        weights: dict[str, float],
-    ) -> float:
-        total = sum(weights[word] for word in set(own)) or 1.0
-        shared = overlap(own, known, weights)
-        score = shared * (0.3 + shared / total) + 1.5 * len(bigrams(own) & pairs)
-        for alias in _aliases(option.text):
-            words = stems(alias)
-            if words and (bigrams(words) <= pairs if len(words) > 1 else words[0] in known):
-                score += 5.0
-        return score
-
-    def _example_votes(self, option: Option) -> float:
-        item = set(stems(self._parts.item))
-        votes = 0.0
-        for example, answer in self._parts.examples:
-            if option.answer.lower() in answer.lower():
-                words = stems(example)
-                votes = max(votes, 3 * overlap(words, item) / (1 + len(set(words) | item)))
-        return votes
-
-    def _extract(self) -> str:
-        item = self._parts.item
-        values = {name: find_value(item, name, about) for name, about in self._parts.wanted.items()}
-        text = json.dumps(values, ensure_ascii=False)
-        if _PLAIN_JSON.search(self._told):
-            return text
-        return f"Here is the JSON:\n```json\n{text}\n```"
-
-    def _query(self) -> str:
-        question = self._parts.question or self._parts.item
-        asked = set(stems(question))
-        names = [
-            name
-            for text in [*self._parts.fields.values(), *(p.text for p in self._parts.passages)]
-            if text != question
-            for name in _PROPER.findall(text)
-            if not set(stems(name)) <= asked
-        ]
-        ranked = sorted(dict.fromkeys(names), key=lambda name: -names.count(name))[:3]
-        return self._wrap(" ".join([question.rstrip("?. "), *ranked]))
-
-    def _from_passages(self) -> str:
-        question = self._parts.question
-        sentence = self._best_sentence(question)
-        if sentence is None:
-            unknown = _UNKNOWN.search(self._told)
-            return self._wrap(unknown.group(1) if unknown else self._parts.passages[0].title or "unknown")
-        span = _span(question, sentence)
-        return self._wrap(span) if _ONLY.search(self._told) else f"According to the text, {sentence}"
-
-    def _best_sentence(self, question: str) -> str | None:
-        """The sentence with most of the question's rare words, following a named passage once where one is named."""
-        asked = set(stems(question))
-        rows = [(p, s) for p in self._parts.passages for s in sentences(p.text)]
-        weights = rarity([stems(f"{p.title} {s}") for p, s in rows])
-
-        def evidence(row: tuple[Passage, str]) -> float:
-            return overlap(stems(f"{row[0].title} {row[1]}"), asked, weights)
-
-        best = max(rows, key=evidence, default=None)
-        if best is None or evidence(best) <= 0:
-            return None
-        if self._careful:
-            linked = [row for row in rows if row[0].title and row[0].title in best[1] and row[0] is not best[0]]
-            onward = max(linked, key=evidence, default=None)
-            if onward is not None and evidence(onward) > 0:
-                return onward[1]
-        return best[1]
-
-    def _summarize(self) -> str:
-        """The first sentences; told to quote or to be careful, those that share most with the instructions."""
-        found = sentences(self._parts.item)
-        if not (self._careful or _QUOTES.search(self._told)):
-            return " ".join(found[:_SUMMARY_SENTENCES])
-        cues = set(stems(self._told)) | set(stems(self._parts.question))
-        ranked = sorted(range(len(found)), key=lambda i: (-overlap(stems(found[i]), cues), i))
-        kept = sorted(ranked[: _SUMMARY_SENTENCES + 1])
-        return " ".join(found[i] for i in kept)
-
-    # -- manners
-
-    def _finish(self, best: Option, second: Option) -> str:
-        """The answer alone where the prompt says so; otherwise mostly with the chatter that a chat model adds."""
-        mood = hashlib.sha256(self._parts.item.encode()).digest()[0]
-        if _ONLY.search(self._told) or mood % 4 == 1:
-            return self._wrap(best.answer)
-        shown = best.answer if best.key is None else f"{best.key} ({best.text.split(' | ')[0]})"
-        text = f"Based on what is described, the best match is {shown}."
-        if mood % 3 == 0 and not _NO_ALTERNATIVES.search(self._told):
-            text += f" One could also think of {second.answer}."
-        return self._wrap(text)
-
-    def _wrap(self, text: str) -> str:
-        tag = _TAG.search(self._told)
-        return f"<{tag.group(1)}>{text}</{tag.group(1)}>" if tag else text
-
-    def _sample(self, scores: Sequence[float]) -> int:
-        """The best index; at a temperature above 0, one drawn by softmax over the scores."""
-        best = max(range(len(scores)), key=lambda i: (scores[i], -i))
-        if self._temperature <= 0:
-            return best
-        top = scores[best]
-        weights = [math.exp((score - top) / (_TEMPERATURE_SCALE * self._temperature)) for score in scores]
-        return self._rng.choices(range(len(scores)), weights)[0]
+    def pick(self, scores: Sequence[float]) -> int:
+        """The place of the highest score; above temperature 0 a softmax sample of them."""
+        best = max(scores)
+        if self._temperature <= 0 or len(scores) == 1:
+            return list(scores).index(best)
+        unit = _SHARPNESS / (max(abs(best), 1e-9) * self._temperature)
+        weights = [math.exp(max((score - best) * unit, -700.0)) for score in scores]
+        return self._random.choices(range(len(scores)), weights)[0]
 
 
-def _aliases(text: str) -> list[str]:
-    """Other names of an option: what stands in parentheses, and each side of a bar."""
-    inside = [alias.strip("'\"") for alias in _ALIAS.findall(text)]
-    sides = [side for side in text.split(" | ") if len(side.split()) <= 4] if " | " in text else []
-    return inside + sides
+def _answer(prompt: Prompt, rules: Rules, dice: Dice) -> Answer:
+    told = prompt.instructions
+    wanted = wanted_fields(prompt) if rules.json or re.search(r"\b(extract|fields)\b", told, re.I) else ()
+    others = [field for field in wanted if not is_answer(field)]
+    if rules.json and wanted and (prompt.options or not others):
+        return _fields_with_answer(prompt, rules, dice, wanted)
+    if others:
+        return Answer("fields", _values(prompt, rules, others))
+    answer = _plain_answer(prompt, rules, dice)
+    return Answer("fields", {"answer": answer.value}) if rules.json else answer
 
 
-def _span(question: str, sentence: str) -> str:
-    """The part of a sentence that the question asks for: a number, a date, or a name that it does not hold itself."""
-    lowered = question.lower()
-    for word, pattern in _WH:
-        if word in lowered and (found := re.search(pattern, sentence)):
-            return found.group(0)
-    asked = set(stems(question))
-    names = [name for name in _PROPER.findall(sentence) if stems(name) and not set(stems(name)) & asked]
-    return names[-1] if names else sentence
+def _plain_answer(prompt: Prompt, rules: Rules, dice: Dice) -> Answer:
+    told = prompt.instructions
+    other_task = _SUMMARIZE.search(told) or _QUERY.search(told)
+    if prompt.draft is not None:
+        return _checked(prompt, rules, dice)
+    if prompt.options and (_CHOOSE.search(told) or not other_task):
+        return _choice(prompt, rules, dice)
+    if _QUERY.search(told) and _WRITE.search(told):
+        return Answer("query", spans.query(prompt, rules))
+    if _SUMMARIZE.search(told):
+        return Answer("summary", spans.summary(prompt, rules))
+    if _PHRASE.search(told) and not prompt.question:
+        return _spoken_span(spans.key_phrase(prompt, rules), rules, dice)
+    if prompt.question and spans.sources(prompt):
+        return _from_sources(prompt, rules, dice)
+    return Answer("summary", spans.summary(prompt, rules))
+
+
+def _values(prompt: Prompt, rules: Rules, fields: Sequence[Wanted]) -> dict[str, Any]:
+    text = prompt.everything
+    return {field.name: value_of(field, text, careful=rules.careful, unknown=rules.unknown) for field in fields}
+
+
+def _fields_with_answer(prompt: Prompt, rules: Rules, dice: Dice, wanted: Sequence[Wanted]) -> Answer:
+    """JSON of which one field is the answer: the only one, one of that name, or one that the options' heading names."""
+    heading = set(stems(prompt.option_heading))
+    named = [field for field in wanted if is_answer(field) or heading & set(stems(" ".join(field.words)))]
+    chosen = named[0] if named else wanted[0]
+    rest = _values(prompt, rules, [field for field in wanted if field is not chosen])
+    answer = _plain_answer(prompt, rules, dice).value
+    return Answer("fields", {field.name: answer if field is chosen else rest[field.name] for field in wanted})
+
+
+def _choice(prompt: Prompt, rules: Rules, dice: Dice) -> Answer:
+    scored = score_options(prompt, careful=rules.careful)
+    if not scored.supported and rules.unknown is not None:
+        return Answer("span", rules.unknown)
+    place = dice.pick(scored.scores)
+    order = sorted(range(len(scored.scores)), key=lambda at: -scored.scores[at])
+    runner_up = next((at for at in order if at != place), None)
+    return Answer(
+        "choice",
+        _named(prompt.options[place], rules),
+        full=_in_full(prompt.options[place]),
+        runner_up=_in_full(prompt.options[runner_up]) if runner_up is not None else "",
+    )
+
+
+def _named(option: Option, rules: Rules) -> str:
+    is_id = len(option.key) < 3 or any(character.isdigit() for character in option.key)
+    return option.text if option.text and is_id and rules.name_only and not rules.key_only else option.key
+
+
+def _in_full(option: Option) -> str:
+    return f"{option.key}: {option.text}" if option.text else option.key
+
+
+def _from_sources(prompt: Prompt, rules: Rules, dice: Dice) -> Answer:
+    found = spans.answers(prompt, rules)
+    if spans.is_yes_or_no(prompt.question):
+        return Answer("span", spans.yes_or_no(prompt.question, found))
+    if not found:
+        sentences = spans.ranked_sentences(prompt.question, spans.sources(prompt), top=1)
+        return Answer("span", rules.unknown if rules.unknown is not None else "".join(sentences))
+    return _spoken_span(found, rules, dice)
+
+
+def _spoken_span(found: Sequence[spans.Candidate], rules: Rules, dice: Dice) -> Answer:
+    if not found:
+        return Answer("span", rules.unknown or "")
+    text = found[dice.pick([candidate.score for candidate in found])].text
+    return Answer("sentence" if text.endswith((".", "!", "?")) else "span", text)
+
+
+def _checked(prompt: Prompt, rules: Rules, dice: Dice) -> Answer:
+    """The draft, or another option where the evidence for that is clearly better."""
+    draft = prompt.draft or ""
+    drafted = [at for at, option in enumerate(prompt.options) if named_in(draft, option)]
+    if not drafted:
+        return Answer("span", draft)
+    scored: Scored = score_options(prompt, careful=True)
+    best = dice.pick(scored.scores)
+    clearly = scored.supported and scored.scores[best] > _CLEARLY_BETTER * scored.scores[drafted[-1]]
+    chosen = prompt.options[best if clearly else drafted[-1]]
+    return Answer("choice", _named(chosen, rules), full=_in_full(chosen))

@@ -1,38 +1,58 @@
-"""What a prompt consists of, as far as its form tells: instructions, options, passages, examples, fields."""
+"""What a prompt consists of: instructions, options, passages, worked examples and labelled fields."""
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-_BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+(?P<text>\S.*)$")
-_KEYED = re.compile(r"^\(?(?P<key>[A-Za-z]{0,8}[-_]?\d{1,6}|[A-Z])(?:\)|[.:]|\s+[—–-])\s+(?P<text>\S.*)$")
-_LABEL = re.compile(r"^(?P<label>[A-Z][A-Za-z0-9 _/()-]{0,40}):[ \t]*(?P<value>.*)$")
-_PASSAGE = re.compile(r"^\s*\[(?P<number>\d+)\]\s*(?P<text>\S.*)$")
-_OPTION_HEADING = re.compile(
-    r"\b(options?|candidates?|categor|choices?|choose|one of|labels?|classes|teams?|these are)\b", re.I
+from fapo.standin.reader_lists import ListKind, Piece, comma_options, pieces
+
+_LABEL = re.compile(r"(?:#{1,4}\s*)?(?:\*\*)?([A-Z][\w'()/ -]{0,50}?)(?:\*\*)?\s*:(?:\*\*)?(?:\s+(.*))?")
+_TAG = re.compile(r"<(/?)([a-z][\w-]*)>")
+_MARKDOWN = re.compile(r"#{1,4}\s+(.+?):?")
+_NOT_CONTENT = re.compile(
+    r"(output |answer |response |reply )?(instructions?|tasks?|rules?|notes?|format|goal|guidelines?|hints?)\b", re.I
 )
-_FIELD_HEADING = re.compile(r"\b(fields?|keys?|json)\b", re.I)
-_PASSAGE_HEADING = re.compile(r"^(passages?|context|documents?|evidence|search results?)\b", re.I)
-_EXAMPLE_INPUT = re.compile(r"^(example )?(input|question|text)\b", re.I)
-_EXAMPLE_OUTPUT = re.compile(r"^(example )?(output|answer|label)\b", re.I)
-_SKELETON = re.compile(r"\{[^{}]*\"[\w -]+\"\s*:[^{}]*\}", re.DOTALL)
-_NAMED_FIELDS = re.compile(r"\b(?:fields?|keys?)\b[^:\n]*:\s*(?P<names>[\w ]+(?:,\s*(?:and\s+)?[\w ]+)+)", re.I)
+_ANSWER_LABEL = re.compile(
+    r"(output|answer|label|category|result|class|response|reply|completion|prediction|choice|a|json)\b", re.I
+)
+_DRAFT_LABEL = re.compile(
+    r"draft\b|((proposed|previous|earlier|initial|first|current|candidate|given|suggested|model'?s?)\s+)"
+    r"?(answer|reply|response|label|choice|output)\b",
+    re.I,
+)
+_DERIVED_LABEL = re.compile(r"(facts?|key\b|summar|notes?|analysis|extracted|context|hints?|reasoning|findings)", re.I)
+_EXAMPLE_HEADING = re.compile(r"\bexamples?\b|\bdemonstrations?\b", re.I)
+_ARROW = re.compile(r"(?:[-*]\s+)?[\"']?(.{3,}?)[\"']?\s*(?:->|=>|→)\s*[\"'`]?(.{1,80}?)[\"'`]?")
+_ORDER_LABEL = re.compile(r"(choose|pick|select|classify|answer|reply|respond|return|extract|write) \w", re.I)
+_SHORT_FIELD = 8
+_TASK_START = re.compile(
+    r"(answer|classify|choose|extract|summari[sz]e|reply|respond|return|give|list|write|name|identify|decide|select|"
+    r"pick|determine|find|generate|label|assign|read|use|using|based on|from the|now|verify|check|which|what|who|"
+    r"where|when|how|output|produce|your (task|job|answer)|you (are|name|get|read|will|must|should|can|have)|consider|"
+    r"compare|think|look|do not|don't|never|always|if|be|quote|keep|only|begin|start|put|here (is|are)|the following|"
+    r"given|please (answer|classify|choose|extract|summari[sz]e|reply|return|give|list|write|select))\b",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    label: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One of several answers. `answer` is what naming it means: its key, or else its text."""
+    """`place` counts from 0 within its list; `ordered` says that the list claims to be sorted by merit."""
 
-    key: str | None
+    key: str
     text: str
-    rank: int
-
-    @property
-    def answer(self) -> str:
-        return self.key or self.text
+    place: int = 0
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,189 +61,231 @@ class Passage:
     text: str
 
 
-@dataclass(slots=True)
-class Parts:
-    """A prompt, taken apart. `fields` are the labelled texts of the user's message, in order."""
+@dataclass(frozen=True, slots=True)
+class Example:
+    given: str
+    answer: str
 
-    instructions: str = ""
-    options: list[Option] = field(default_factory=list)
-    passages: list[Passage] = field(default_factory=list)
-    examples: list[tuple[str, str]] = field(default_factory=list)
-    fields: dict[str, str] = field(default_factory=dict)
-    wanted: dict[str, str] = field(default_factory=dict)
-    """Names of the values to extract, each with what the prompt says about it."""
 
-    @property
-    def question(self) -> str:
-        """The field that asks something, if there is one."""
-        return next(
-            (text for label, text in self.fields.items() if label.lower().startswith(("question", "claim"))), ""
-        )
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt taken apart. `instructions` is one text; `fields` is what there is to treat, in order."""
+
+    instructions: str
+    options: tuple[Option, ...]
+    passages: tuple[Passage, ...]
+    examples: tuple[Example, ...]
+    fields: tuple[Field, ...]
+    draft: str | None
+    option_heading: str
 
     @property
     def item(self) -> str:
-        """The text to treat: the longest field."""
-        return max(self.fields.values(), key=len, default="")
+        """The text to treat: the longest field that was not derived from another; of equals the last."""
+        given = [field.text for field in self.fields if not _DERIVED_LABEL.match(field.label)]
+        texts = given or [field.text for field in self.fields]
+        return max(reversed(texts), key=len, default="")
+
+    @property
+    def others(self) -> str:
+        item = self.item
+        return "\n".join(field.text for field in self.fields if field.text is not item)
+
+    @property
+    def everything(self) -> str:
+        """All fields as they stood, short ones with their labels."""
+        return "\n".join(
+            f"{field.label}: {field.text}" if field.label and len(field.text.split()) <= _SHORT_FIELD else field.text
+            for field in self.fields
+        )
+
+    @property
+    def question(self) -> str:
+        """What is asked: the field of that name, or the last sentence with a question mark, or an empty text."""
+        for field in reversed(self.fields):
+            if re.search(r"question|claim|query\b|^q$", field.label, re.I):
+                return field.text
+        texts = [self.instructions, *(field.text for field in self.fields)]
+        asked = [found for text in texts for found in re.findall(r"[^.?!\n]+\?", text)]
+        return asked[-1].strip() if asked else ""
 
 
-def content_of(message: Mapping[str, Any]) -> str:
-    """A chat message's text, also where it comes in parts."""
-    content = message.get("content")
+def parse(messages: Sequence[Mapping[str, Any]]) -> Prompt:
+    """Take chat messages apart. Turns before the last user message are worked examples, one for each answered one."""
+    turns = [(str(message.get("role", "user")), text_of(message.get("content"))) for message in messages]
+    system = "\n\n".join(text for role, text in turns if role in ("system", "developer"))
+    talk = [(role, text) for role, text in turns if role not in ("system", "developer")]
+    last = max((index for index, (role, _) in enumerate(talk) if role != "assistant"), default=-1)
+    user = talk[last][1] if last >= 0 else ""
+    draft = None
+    if last > 0 and talk[last - 1][0] == "assistant" and re.search(r"\b(check|verify|correct|revise)", user, re.I):
+        draft = talk[last - 1][1].strip()
+        user = "\n\n".join(text for role, text in talk[: last + 1] if role != "assistant")
+    shown = [] if draft is not None else _answered(talk[:last])
+    return _assembled(system, user, shown=shown, draft=draft)
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: a text, or a list of parts of which those of type `text` count."""
     if isinstance(content, list):
-        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
     return "" if content is None else str(content)
 
 
-def take_apart(messages: Sequence[Mapping[str, Any]]) -> Parts:
-    """Read the form of a prompt. Nothing is assumed about its subject."""
-    parts = Parts()
-    told: list[str] = []
-    for message in messages:
-        text = content_of(message)
-        if message.get("role") in ("system", "developer"):
-            told.append(text)
-            _read_lists(text.split("\n"), parts)
+def _answered(talk: Sequence[tuple[str, str]]) -> list[Example]:
+    pairs = itertools.pairwise(talk)
+    return [Example(first[1], then[1]) for first, then in pairs if first[0] != "assistant" and then[0] == "assistant"]
+
+
+def _assembled(system: str, user: str, *, shown: list[Example], draft: str | None) -> Prompt:
+    system_pieces = pieces(system, system + "\n" + user)
+    user_pieces = pieces(user, system + "\n" + user)
+    told = [_joined(system_pieces)]
+    fields, examples = _fields(_joined(system_pieces), system=True)
+    told_fields, user_fields = [field for field in fields if field.label], []
+    found, more = _fields(_joined(user_pieces), system=False)
+    for field in found:
+        if field.label and _NOT_CONTENT.match(field.label):
+            told.append(field.text)
         else:
-            told.append(_read_user(text, parts))
-    parts.instructions = "\n".join(told)
-    _read_wanted(parts)
-    if parts.wanted:
-        parts.options = []
-    return parts
+            user_fields.append(field)
+    user_fields, instructions = _without_tasks(user_fields, bool(system.strip()))
+    told.extend(instructions)
+    if not user_fields:
+        user_fields = [field for field in told_fields if not _NOT_CONTENT.match(field.label)]
+    if draft is None and re.search(r"\b(check|verify|correct|revise|review)\b", "\n".join(told), re.I):
+        drafts = [field for field in user_fields if _DRAFT_LABEL.match(field.label)]
+        if drafts and len(user_fields) > 1:
+            draft = drafts[-1].text
+            user_fields = [field for field in user_fields if field is not drafts[-1]]
+    lists = [piece for piece in (*system_pieces, *user_pieces) if piece.kind is not ListKind.TEXT]
+    options = list(_options(lists))
+    listed = comma_options("\n".join(told)) if not options else []
+    options.extend(Option(name, "", place) for place, name in enumerate(listed))
+    return Prompt(
+        instructions="\n".join(text for text in told if text.strip()),
+        options=_united(options),
+        passages=tuple(_passages(lists)),
+        examples=(*shown, *examples, *more),
+        fields=tuple(user_fields),
+        draft=draft,
+        option_heading=" ".join(piece.heading for piece in lists if piece.kind is ListKind.OPTIONS),
+    )
 
 
-def _read_lists(lines: Sequence[str], parts: Parts) -> set[int]:
-    """Collect the option lists among lines: bullets in a row that are keyed, or stand under a heading.
-
-    Returns the numbers of the lines that were used, headings included.
-    """
-    used: set[int] = set()
-    heading: int | None = None
-    block: list[int] = []
-    for number, line in enumerate([*lines, ""]):
-        if _BULLET.match(line):
-            block.append(number)
-            continue
-        if not line.strip() and not block:
-            continue
-        if block:
-            title = lines[heading].strip() if heading is not None else ""
-            texts = [match["text"].strip() for place in block if (match := _BULLET.match(lines[place]))]
-            if _take_block(title, texts, parts):
-                used |= {*block} | ({heading} if heading is not None and title.endswith(":") else set())
-            block = []
-        if line.strip():
-            heading = number
-    return used
+def _joined(found: Sequence[Piece]) -> str:
+    return "\n".join(piece.text for piece in found if piece.kind is ListKind.TEXT)
 
 
-def _take_block(heading: str, block: list[str], parts: Parts) -> bool:
-    """Read a list as fields to extract or as options; False where it is neither."""
-    if _FIELD_HEADING.search(heading) and not _OPTION_HEADING.search(heading):
-        for text in block:
-            name, _, about = text.partition(":")
-            parts.wanted.setdefault(name.strip().strip("`\"'"), about.strip())
-        return True
-    keyed = [_KEYED.match(text) for text in block]
-    if not (all(keyed) or _OPTION_HEADING.search(heading)):
-        return False
-    for rank, (text, match) in enumerate(zip(block, keyed, strict=True)):
-        key, words = (match["key"], match["text"]) if match else _plain_option(text)
-        _add_option(parts, Option(key, words, rank))
-    return True
+def _options(lists: Sequence[Piece]) -> Iterator[Option]:
+    for piece in lists:
+        if piece.kind is ListKind.OPTIONS:
+            ordered = bool(re.search(r"best|rank|sorted|likel|relevan|order", piece.heading, re.I))
+            for place, entry in enumerate(piece.entries):
+                yield Option(entry.key, entry.text, place, ordered)
 
 
-def _plain_option(text: str) -> tuple[str | None, str]:
-    """`billing: questions about invoices` is named by its first part; a bare `billing` is its own name."""
-    name, colon, about = text.partition(": ")
-    if colon and len(name.split()) <= 4:
-        return name.strip("`\"'* "), f"{name} {about}"
-    return None, text.strip("`\"'* ")
+def _united(options: Sequence[Option]) -> tuple[Option, ...]:
+    """One option for each key: the first, with the longer text and the better place."""
+    by_key: dict[str, Option] = {}
+    for option in options:
+        name = option.key.casefold()
+        known = by_key.get(name)
+        if known is None:
+            by_key[name] = option
+        else:
+            text = max(known.text, option.text, key=len)
+            better = option if option.ordered and not known.ordered else known
+            by_key[name] = Option(known.key, text, better.place, better.ordered)
+    return tuple(by_key.values())
 
 
-def _add_option(parts: Parts, new: Option) -> None:
-    for place, old in enumerate(parts.options):
-        if old.answer.lower() == new.answer.lower():
-            parts.options[place] = Option(old.key, f"{old.text} | {new.text}", min(old.rank, new.rank))
-            return
-    parts.options.append(new)
+def _passages(lists: Sequence[Piece]) -> Iterator[Passage]:
+    for piece in lists:
+        if piece.kind is ListKind.PASSAGES:
+            yield from (Passage(entry.key, entry.text) for entry in piece.entries)
 
 
-def _read_user(text: str, parts: Parts) -> str:
-    """Sort a user message's lines into fields, passages, examples and options; returns what is left as instructions."""
-    left: list[str] = []
-    label = ""
-    value: list[str] = []
-    pending_input = ""
-    lines = text.split("\n")
-    used = _read_lists(lines, parts)
+def _fields(text: str, *, system: bool) -> tuple[list[Field], list[Example]]:
+    """The labelled fields of a text in order; those that make worked examples are returned as such."""
+    fields: list[Field] = []
+    examples: list[Example] = []
+    label, lines, in_examples = "", list[str](), False
 
     def close() -> None:
-        nonlocal label, value, pending_input
-        body = "\n".join(value).strip()
-        if label and body:
-            if _EXAMPLE_OUTPUT.match(label) and pending_input:
-                parts.examples.append((pending_input, body))
-                parts.fields.pop(_last_key(parts.fields), None)
-                pending_input = ""
-            elif not _PASSAGE_HEADING.match(label) or not parts.passages:
-                pending_input = body if _EXAMPLE_INPUT.match(label) else ""
-                parts.fields[_free_key(parts.fields, label)] = body
-        label, value = "", []
+        content = "\n".join(lines).strip()
+        if content:
+            fields.append(Field(label, content))
+        lines.clear()
 
-    for number, line in enumerate(lines):
-        if number in used:
-            continue
-        passage, labelled = _PASSAGE.match(line), _LABEL.match(line)
-        if passage:
-            title, bar, body = passage["text"].partition(" | ")
-            parts.passages.append(Passage(title if bar else "", body if bar else passage["text"]))
-        elif labelled and not line.rstrip().endswith("?"):
-            close()
-            label, value = labelled["label"], [labelled["value"]]
-        elif label and line.strip() and not (line.rstrip().endswith("?") and value and not value[-1].strip()):
-            value.append(line)
-        elif not line.strip():
-            if label:
-                value.append("")
+    for raw in text.split("\n"):
+        line = raw.strip()
+        tag = _TAG.fullmatch(line)
+        heading = _MARKDOWN.fullmatch(line)
+        match = _LABEL.fullmatch(line)
+        if match and (len(match.group(1).split()) > 6 or _ORDER_LABEL.match(match.group(1))):
+            match = None
+        name = tag.group(2) if tag else heading.group(1) if heading else match.group(1) if match else None
+        arrow = _ARROW.fullmatch(line) if in_examples else None
+        if arrow and name is None:
+            examples.append(Example(arrow.group(1).strip(), arrow.group(2).strip()))
+        elif name is None:
+            lines.append(raw)
         else:
             close()
-            left.append(line)
+            if _EXAMPLE_HEADING.search(name):
+                in_examples = True
+            label = "" if tag and tag.group(1) else name
+            lines.extend([match.group(2)] if match and match.group(2) else [])
     close()
-    if not parts.fields and left:
-        parts.fields["text"] = "\n".join(left)
-        return ""
-    return "\n".join(left)
+    return _without_examples(fields, examples, system=system)
 
 
-def _last_key(fields: Mapping[str, str]) -> str:
-    return next(reversed(list(fields)), "")
+def _without_examples(
+    fields: list[Field], examples: list[Example], *, system: bool
+) -> tuple[list[Field], list[Example]]:
+    """A field and an answer field are a worked example, where the label comes again, or in a system text."""
+    labels = [field.label.casefold() for field in fields]
+    kept: list[Field] = []
+    index = 0
+    while index < len(fields):
+        field = fields[index]
+        then = fields[index + 1] if index + 1 < len(fields) else None
+        again = system or labels[index] in labels[index + 1 :]
+        pair = then is not None and field.label and _ANSWER_LABEL.match(then.label)
+        if then is not None and pair and again and not _NOT_CONTENT.match(field.label):
+            examples.append(Example(field.text, then.text))
+            index += 2
+        else:
+            if not _EXAMPLE_HEADING.search(field.label):
+                kept.append(field)
+            index += 1
+    return kept, examples
 
 
-def _free_key(fields: Mapping[str, str], label: str) -> str:
-    number, key = 1, label
-    while key in fields:
-        number += 1
-        key = f"{label} {number}"
-    return key
+def _without_tasks(fields: list[Field], has_system: bool) -> tuple[list[Field], list[str]]:
+    """Part what is told from what is given: unlabelled paragraphs that ask for something, and a last one that does."""
+    if has_system and len(fields) == 1 and not fields[0].label:
+        return fields, []
+    told: list[str] = []
+    kept: list[Field] = []
+    for index, field in enumerate(fields):
+        paragraphs = [part.strip() for part in re.split(r"\n\s*\n", field.text) if part.strip()]
+        last = index == len(fields) - 1
+        if not field.label:
+            tasks = [part for part in paragraphs if _TASK_START.match(part)]
+        else:
+            tasks = [part for part in paragraphs[1:][-1:] if last and _is_task(part)]
+        told.extend(tasks)
+        content = "\n\n".join(part for part in paragraphs if part not in tasks)
+        if content:
+            kept.append(Field(field.label, content))
+    return kept, told
 
 
-def _read_wanted(parts: Parts) -> None:
-    """Which named values the instructions ask for: a JSON skeleton, a list of fields, or `fields: a, b and c`."""
-    if "json" not in parts.instructions.lower():
-        parts.wanted = {}
-        return
-    if skeleton := _SKELETON.search(parts.instructions):
-        pairs = re.findall(r"\"([\w -]+)\"\s*:\s*(\"[^\"]*\"|[^,}\n]*)", skeleton.group(0))
-        parts.wanted = {name: about.strip("\"' <>.") for name, about in pairs} | {
-            name: about for name, about in parts.wanted.items() if about
-        }
-    elif not parts.wanted and (named := _NAMED_FIELDS.search(parts.instructions)):
-        parts.wanted = dict.fromkeys(_split_names(named["names"]), "")
+def _is_task(paragraph: str) -> bool:
+    return len(paragraph.split()) <= 40 and bool(_TASK_START.match(paragraph))
 
 
-def _split_names(text: str) -> Iterable[str]:
-    for part in text.split(","):
-        for name in re.split(r"\band\b", part):
-            if name.strip():
-                yield name.strip().replace(" ", "_")
+def content_of(message: Mapping[str, Any]) -> str:
+    return text_of(message.get("content"))

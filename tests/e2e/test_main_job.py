@@ -85,16 +85,18 @@ class TestRealData:
 
     def test_nothing_held_out_is_in_the_workspace(self, cve: tuple[Path, dict[str, Any]]) -> None:
         _, result = cve
-        held: set[str] = set()
-        for split in ("validation", "test"):
-            lines = (builtin("benchmarks", "cve_cwe") / "data" / f"{split}.jsonl").read_text().splitlines()
-            held |= {json.loads(line)["id"] for line in lines}
+        data = builtin("benchmarks", "cve_cwe") / "data"
+        held = [json.loads(line) for name in ("validation", "test") for line in (data / f"{name}.jsonl").open()]
+        train = [json.loads(line) for line in (data / "train.jsonl").open()]
         workspace = Path(result["run_dir"]) / "workspace"
-        for path in workspace.rglob("*"):
-            assert path.stem not in held
-            if path.is_file():
-                text = path.read_text(errors="replace")
-                assert not [case for case in held if case in text], path
+        texts = {path: path.read_text(errors="replace") for path in workspace.rglob("*") if path.is_file()}
+        for case in held:
+            quoted = json.dumps(case["inputs"]["description"])[1:-1]
+            found = [p for p, text in texts.items() if case["inputs"]["description"] in text or quoted in text]
+            assert not found, case["id"]
+            assert not [path for path in texts if path.stem == case["id"]]
+        everything = "".join(texts.values())
+        assert all(case["id"] in everything for case in train), "the search itself must find what is there"
 
     def test_the_journal_holds_one_look_at_test(self, cve: tuple[Path, dict[str, Any]]) -> None:
         _, result = cve

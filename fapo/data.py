@@ -7,6 +7,7 @@ column read as a string.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import sysconfig
@@ -162,7 +163,10 @@ def _read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             table = datasets.Dataset.from_parquet(str(path))
         else:
             separator = "\t" if path.suffix == ".tsv" else ","
-            table = datasets.Dataset.from_csv(str(path), sep=separator, dtype=str, keep_default_na=False)
+            with path.open(encoding="utf-8", newline="") as file:
+                names = next(csv.reader(file, delimiter=separator), [])
+            texts = datasets.Features({name: datasets.Value("string") for name in names})
+            table = datasets.Dataset.from_csv(str(path), sep=separator, features=texts, na_filter=False)
     except Exception as error:
         raise UsageError(f"cannot be read as a table: {' '.join(str(error).split())}", path=path) from error
     for number, row in enumerate(table, 2):

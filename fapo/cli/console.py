@@ -29,8 +29,8 @@ from fapo.optimize.events import (
 )
 from fapo.records import CaseRecord, Usage
 
-REPORTED_SHARE = 0.25
-"""Without a terminal, progress is one line for each such part of the cases."""
+REPORT_EVERY_S = 10.0
+"""Without a terminal, progress is one line each time so many seconds have passed."""
 
 
 def stdout() -> Console:
@@ -68,7 +68,7 @@ class CaseProgress:
         self._undecided = 0
         self._done = 0
         self._usage = Usage()
-        self._next_line = REPORTED_SHARE
+        self._next_line_at = time.monotonic() + REPORT_EVERY_S
         self._bar: Progress | None = None
         self._task = TaskID(0)
         if console.is_terminal and not plain:
@@ -89,8 +89,8 @@ class CaseProgress:
             self._values.append(record.value)
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, figures=self._figures())
-        elif self._done >= self._next_line * self._total and self._done < self._total:
-            self._next_line += REPORTED_SHARE
+        elif time.monotonic() >= self._next_line_at:
+            self._next_line_at += REPORT_EVERY_S
             self._console.print(f"  {escape(self._title)}: {self._done}/{self._total}  {self._figures()}")
 
     def _figures(self) -> str:
@@ -140,7 +140,13 @@ class TerminalNarrator:
 
     def _print(self, line: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
-        self._console.print(f"[dim]{minutes:2d}:{seconds:02d}[/] {line}")
+        clock = f"[dim]{minutes:2d}:{seconds:02d}[/]"
+        if not self._console.is_terminal:
+            self._console.print(f"{clock} {line}")
+            return
+        row = Table.grid(padding=(0, 1))
+        row.add_row(clock, line)
+        self._console.print(row)
 
 
 def _agent_line(event: AgentEvent) -> str:

@@ -45,6 +45,7 @@ async def _evaluate(
     from fapo.evaluation.evaluate import evaluate
     from fapo.evaluation.plan import plan_evaluation
     from fapo.evaluation.project import find_pipeline, load_project
+    from fapo.store.files import lock_directory
 
     project = load_project(find_pipeline(pipeline), model=config.model)
     plan = plan_evaluation(project, config, environment.runs_dir, resume=resume)
@@ -57,7 +58,8 @@ async def _evaluate(
         total = len(plan.cases) * config.trials
         progress = CaseProgress(console, f"{project.spec.name} on {config.split}", total, plain=environment.plain)
         try:
-            evaluation = await evaluate(plan, connection.gateway, progress)
+            with lock_directory(plan.directory):
+                evaluation = await evaluate(plan, connection.gateway, progress)
         finally:
             progress.stop()
     found = _figures(evaluation, project)
@@ -74,7 +76,9 @@ def _figures(evaluation: Evaluation, project: Project) -> dict[str, Any]:
     from fapo.store.files import to_python
 
     values = evaluation.values
-    interval = mean_interval(list(values.values())) if values else None
+    names = project.clusters(evaluation.manifest.split)
+    clusters = None if names is None else [names[case] for case in values]
+    interval = mean_interval(list(values.values()), clusters) if values else None
     score = {"mean": interval.mean, "ci95": [interval.low, interval.high], "n": interval.n} if interval else None
     return {
         "pipeline": project.spec.name,

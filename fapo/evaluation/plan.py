@@ -11,7 +11,7 @@ from fapo.errors import UsageError
 from fapo.evaluation.evaluate import EvaluationPlan, Manifest
 from fapo.evaluation.project import Project
 from fapo.store.files import make_directory
-from fapo.store.variants import snapshot_digest, take_snapshot, write_snapshot
+from fapo.store.variants import freeze_snapshot, snapshot_digest, take_snapshot
 
 
 def plan_evaluation(
@@ -32,8 +32,7 @@ def plan_evaluation(
             raise UsageError("no such evaluation", path=resume)
     code = directory / "pipeline"
     snapshot = take_snapshot(code if code.exists() else project.directory)
-    if not code.exists():
-        write_snapshot(snapshot, code, read_only=True)
+    freeze_snapshot(snapshot, code)
     cases = project.cases(config.split)[: config.limit]
     manifest = Manifest(
         pipeline=project.spec.name,

@@ -41,7 +41,7 @@ from fapo.records import Case, Level, Split, Usage
 from fapo.review.gate import Review, ReviewContext, review
 from fapo.review.leaks import LeakIndex
 from fapo.store.files import make_directory, read_json, write_atomic
-from fapo.store.variants import Snapshot, snapshot_digest, take_snapshot, write_snapshot
+from fapo.store.variants import Snapshot, freeze_snapshot, snapshot_digest, take_snapshot
 
 BASELINE = "000"
 RUN_FILE = "run.json"
@@ -110,13 +110,8 @@ class Run:
         return take_snapshot(self.variant_dir(variant))
 
     def freeze(self, variant: str, snapshot: Snapshot) -> None:
-        """Store a snapshot as an immutable variant directory, whole or not at all."""
-        target = self.variant_dir(variant)
-        if target.exists():
-            return
-        partial = target.with_name(f".{variant}.partial")
-        write_snapshot(snapshot, partial, read_only=True)
-        partial.rename(target)
+        """Store a snapshot as an immutable variant directory."""
+        freeze_snapshot(snapshot, self.variant_dir(variant))
 
     # -- evaluations
 
@@ -336,7 +331,7 @@ def create_run(source: Path, project: Project, config: OptimizeConfig, runs_dir:
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     directory = _fresh(runs_dir, f"{stamp}-{project.spec.name}")
     snapshot = take_snapshot(source)
-    write_snapshot(snapshot, directory / "variants" / BASELINE, read_only=True)
+    freeze_snapshot(snapshot, directory / "variants" / BASELINE)
     frozen = {
         "pipeline": project.spec.name,
         "source": str(source.resolve()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -89,11 +90,22 @@ def snapshot_digest(snapshot: Snapshot) -> str:
     return total.hexdigest()
 
 
-def write_snapshot(snapshot: Snapshot, directory: Path, *, read_only: bool = False) -> None:
+def write_snapshot(snapshot: Snapshot, directory: Path) -> None:
     """Write a snapshot's files below `directory`."""
     for path, content in snapshot.items():
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
-        if read_only:
-            target.chmod(0o444)
+
+
+def freeze_snapshot(snapshot: Snapshot, directory: Path) -> None:
+    """Make `directory` hold exactly this snapshot, read-only; whole or not at all, whatever was there before."""
+    if directory.is_dir() and take_snapshot(directory) == dict(snapshot):
+        return
+    partial = directory.with_name(f".{directory.name}.partial")
+    for stale in (partial, directory):
+        shutil.rmtree(stale, ignore_errors=True)
+    write_snapshot(snapshot, partial)
+    for path in snapshot:
+        (partial / path).chmod(0o444)
+    partial.rename(directory)

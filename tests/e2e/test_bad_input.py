@@ -68,8 +68,13 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["eval", "optimize"])
-@pytest.mark.parametrize("fault", FAULTS)
+BOTH = ("an unknown model", "duplicate case ids", "code that raises on import")
+"""Faults of each kind of check, tried with `optimize` too: the checks are the same."""
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"), [("eval", fault) for fault in FAULTS] + [("optimize", fault) for fault in BOTH]
+)
 def test_a_fault_in_the_pipeline_is_named(tmp_path: Path, fault: str, command: str) -> None:
     pipeline = tmp_path / "pipeline"
     shutil.copytree(GOOD, pipeline)

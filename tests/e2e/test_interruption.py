@@ -16,6 +16,8 @@ import pytest
 
 from tests.support.command import fapo, start
 
+pytestmark = pytest.mark.xdist_group("interruption")
+
 PIPELINE = Path(__file__).parent.parent / "pipelines" / "prompt_suffices"
 
 
@@ -87,7 +89,6 @@ MOMENTS = {
 }
 
 
-@pytest.mark.xdist_group("interruption")
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_is_resumed_to_the_same_end(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path, moment: str
@@ -105,7 +106,6 @@ def test_a_killed_run_is_resumed_to_the_same_end(
     assert paid(tmp_path) <= paid(reference)
 
 
-@pytest.mark.xdist_group("interruption")
 def test_ctrl_c_saves_and_says_how_to_go_on(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     process = start(tmp_path, "optimize", PIPELINE)
     wait_for(lambda: lines(tmp_path, "evaluations/000-train/traces.jsonl") >= 5, process)

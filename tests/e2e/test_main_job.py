@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fapo.data import find_builtin
+from fapo.records import SPLITS
 from tests.support.command import Done, fapo
 
 CONTROLS = Path(__file__).parent.parent / "pipelines"
@@ -86,8 +87,10 @@ class TestRealData:
     def test_nothing_held_out_is_in_the_workspace(self, cve: tuple[Path, dict[str, Any]]) -> None:
         _, result = cve
         data = builtin("benchmarks", "cve_cwe") / "data"
-        held = [json.loads(line) for name in ("validation", "test") for line in (data / f"{name}.jsonl").open()]
-        train = [json.loads(line) for line in (data / "train.jsonl").open()]
+        rows = {
+            name: [json.loads(line) for line in (data / f"{name}.jsonl").read_text().splitlines()] for name in SPLITS
+        }
+        held, train = [*rows["validation"], *rows["test"]], rows["train"]
         workspace = Path(result["run_dir"]) / "workspace"
         texts = {path: path.read_text(errors="replace") for path in workspace.rglob("*") if path.is_file()}
         for case in held:

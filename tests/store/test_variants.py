@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fapo.errors import UsageError
-from fapo.store.variants import belongs, snapshot_digest, take_snapshot, write_snapshot
+from fapo.store.variants import belongs, freeze_snapshot, snapshot_digest, take_snapshot
 
 
 def make(directory: Path, *paths: str) -> None:
@@ -32,9 +32,17 @@ def test_what_lies_beside_a_pipeline_does_not_belong(path: str) -> None:
 
 def test_a_snapshot_written_and_taken_again_is_the_same(tmp_path: Path) -> None:
     snapshot = {"pipeline.py": b"x = 1\n", "prompts/a.md": "ä".encode(), "resources/b.bin": bytes(range(256))}
-    write_snapshot(snapshot, tmp_path, read_only=True)
-    assert take_snapshot(tmp_path) == snapshot
-    assert snapshot_digest(take_snapshot(tmp_path)) == snapshot_digest(snapshot)
+    freeze_snapshot(snapshot, tmp_path / "000")
+    assert take_snapshot(tmp_path / "000") == snapshot
+    assert snapshot_digest(take_snapshot(tmp_path / "000")) == snapshot_digest(snapshot)
+
+
+def test_a_variant_that_was_left_half_written_is_written_anew(tmp_path: Path) -> None:
+    make(tmp_path / ".001.partial", "pipeline.py", "prompts/old.md")
+    make(tmp_path / "001", "pipeline.py", "prompts/other.md")
+    freeze_snapshot({"pipeline.py": b"x = 2\n"}, tmp_path / "001")
+    assert take_snapshot(tmp_path / "001") == {"pipeline.py": b"x = 2\n"}
+    assert os.listdir(tmp_path) == ["001"]
 
 
 def test_a_digest_tells_contents_and_paths_apart() -> None:

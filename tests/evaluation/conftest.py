@@ -1,10 +1,9 @@
-"""A pipeline on disk and a plan that evaluates it; a loopback listener to attack."""
+"""A pipeline on disk and a plan that evaluates it."""
 
 from __future__ import annotations
 
-import socket
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +39,3 @@ def make_plan(tmp_path: Path) -> MakePlan:
         )
 
     return make
-
-
-@pytest.fixture
-def listener() -> Iterator[int]:
-    """The port of a loopback listener."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]

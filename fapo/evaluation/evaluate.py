@@ -240,7 +240,13 @@ class _Evaluator:
         return run.record(case, prediction, self._plan.score(case, prediction), None)
 
     def _finish(self, record: CaseRecord) -> None:
-        self._log.append(to_json(record))
+        try:
+            line = to_json(record)
+        except ValueError as error:
+            why = Failure("pipeline", "invalid_output", f"its output or a step cannot be written as JSON: {error}")
+            record = CaseRecord(record.case_id, record.trial, (), None, None, why, record.duration_s)
+            line = to_json(record)
+        self._log.append(line)
         self.records.append(record)
         self._observer.case_done(record)
         if record.value is not None:

@@ -19,7 +19,7 @@ class FrameError(Exception):
 
 
 def encode_frame(message: dict[str, Any]) -> bytes:
-    body = json.dumps(message, ensure_ascii=False, default=repr).encode("utf-8", "surrogatepass")
+    body = json.dumps(message, default=repr).encode()
     if len(body) > MAX_FRAME_BYTES:
         raise FrameError(f"message of {len(body):,} bytes; at most {MAX_FRAME_BYTES:,} are allowed")
     return _LENGTH.pack(len(body)) + body

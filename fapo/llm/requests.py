@@ -11,12 +11,9 @@ import json
 from typing import Any
 
 from fapo.errors import PipelineError
+from fapo.pipeline.prompts import SAMPLING
 from fapo.records import ModelRequest
 
-SAMPLING = frozenset({
-    "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed", "presence_penalty",
-    "frequency_penalty", "reasoning_effort", "response_format",
-})  # fmt: skip
 ROLES = ("system", "developer", "user", "assistant")
 
 

@@ -21,10 +21,11 @@ from fapo.errors import PipelineError, UsageError
 PROMPT_DIR = "prompts"
 _SECTION = re.compile(r"^(System|User|Assistant):[ \t]*$", re.MULTILINE)
 _FRONT_KEYS = {"model", "sampling", "output"}
-_SAMPLING_KEYS = {
+SAMPLING = frozenset({
     "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed", "presence_penalty",
     "frequency_penalty", "reasoning_effort", "response_format",
-}  # fmt: skip
+})  # fmt: skip
+"""The call parameters that a prompt may set. No others leave the worker: some would name another endpoint or key."""
 _ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined)
 
 
@@ -86,7 +87,7 @@ def parse_prompt(text: str, path: Path) -> Prompt:
     sampling = meta.get("sampling") or {}
     if not isinstance(sampling, dict):
         raise UsageError("`sampling` must be a mapping such as {temperature: 0}", path=path, line=1)
-    if unknown := set(sampling) - _SAMPLING_KEYS:
+    if unknown := set(sampling) - SAMPLING:
         raise UsageError(f"unknown sampling parameter `{min(unknown)}`", path=path, line=1)
     output = meta.get("output", "text")
     if output not in ("text", "json"):

@@ -140,6 +140,21 @@ def test_one_case_that_kills_the_worker_takes_no_other_with_it(make_plan: MakePl
     assert evaluation.values == {f"case-{i}": float(i != 2) for i in range(6)}
 
 
+@pytest.mark.parametrize("output", ["'\\ud800'", "deep", "float('nan')", "10 ** 5000", "{1: {2, 3}}", "b'x'", "None"])
+def test_an_output_of_any_kind_ends_one_case_and_not_the_evaluation(make_plan: MakePlan, output: str) -> None:
+    code = f"""\
+        deep = []
+        for _ in range(400):
+            deep = [deep]
+
+        async def run(inputs, ctx):
+            return {output} if inputs["text"] == "word1" else inputs["text"].upper()
+        """
+    evaluation = run(make_plan(code))
+    assert evaluation.values == {"case-0": 1.0, "case-1": 0.0, "case-2": 1.0}
+    assert len(load_decided(evaluation.directory)) == 3
+
+
 def failing(error: Exception, *, only_for: str = "") -> Callable[[ModelRequest], str]:
     def answer(request: ModelRequest) -> str:
         text = str(request.messages[-1]["content"])

@@ -15,8 +15,6 @@ def trace_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as one JSON object.")] = False,
 ) -> None:
     """Show every step of one case: what went in, what came out, time, tokens, cost."""
-    from rich.markdown import Markdown
-
     from fapo.cli.console import print_json, stdout
     from fapo.errors import UsageError
     from fapo.evaluation.evaluate import find_record
@@ -30,6 +28,4 @@ def trace_command(
     if as_json:
         print_json(to_python(record))
         return
-    console = stdout()
-    text = trace_markdown(record, None)
-    console.print(Markdown(text) if console.is_terminal else text, markup=False)
+    stdout().print(trace_markdown(record, None), markup=False)

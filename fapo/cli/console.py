@@ -133,6 +133,9 @@ class TerminalNarrator:
             style = {"text": "italic", "denied": "yellow", "retry": "yellow"}.get(event.kind, "dim")
             self._print(f"  [{style}]agent {escape(line)}[/]")
 
+    def note(self, text: str) -> None:
+        self._print(escape(text))
+
     def event(self, event: Event, state: State) -> None:
         line = _line(event, state)
         if line is not None:

@@ -14,7 +14,7 @@ from fapo.agent.protocol import Agent, AgentResult, AgentTask
 from fapo.errors import AgentError, CredentialsError
 from fapo.optimize.events import Decided, Finished, OpenedTest, SearchEnded, SessionEnded, SessionStarted
 from fapo.optimize.run import BASELINE, Run, begin
-from fapo.optimize.tools import Toolbox
+from fapo.optimize.tools import Toolbox, detectable_gain
 from fapo.optimize.workspace import editable
 from fapo.records import Usage
 
@@ -47,6 +47,7 @@ class Search:
         if run.state.search_ended is None:
             await run.evaluate(BASELINE, "validation")
             await run.evaluate(BASELINE, "train")
+            run.narrator.note(_outlook(run))
             if (open_question := run.state.undecided) is not None:
                 await run.decide(open_question.variant)
             await self._sessions()
@@ -140,6 +141,18 @@ class Search:
         await run.evaluate(BASELINE, "test")
         await run.evaluate(best, "test")
         run.log(Finished("improved"))
+
+
+def _outlook(run: Run) -> str:
+    """What validation can show, and what all variants would cost in task calls."""
+    done = run.state.evaluated(BASELINE, "validation")
+    assert done is not None
+    gain = f"one look at validation ({done.n} cases) can detect a gain of {100 * detectable_gain(run):.1f} points"
+    if done.paid.cost_usd is None:
+        return f"{gain}; the price of the task model is unknown"
+    cases = run.config.max_variants * done.n + 2 * len(run.project.cases("test"))
+    dollars = done.paid.cost_usd / done.n * cases
+    return f"{gain}; {run.config.max_variants} variants and test would cost about ${dollars:.2f}"
 
 
 def require_credentials(found: object | None) -> None:

@@ -34,8 +34,7 @@ def make_plan(tmp_path: Path) -> MakePlan:
         manifest = Manifest("p", "000", "d", "validation", split_digest(cases), "equal", "s", trials, {"task": "fake"})
         function = ScoreFunction("equal", tmp_path / "equal.py", "s", score)
         values: dict[str, Any] = {"concurrency": 8, "isolation": "auto"} | changes
-        return EvaluationPlan(
-            directory, parse_spec(spec, directory), cases, function, manifest, tmp_path / "evaluation", **values
-        )
+        target = values.pop("directory", tmp_path / "evaluation")
+        return EvaluationPlan(directory, parse_spec(spec, directory), cases, function, manifest, target, **values)
 
     return make

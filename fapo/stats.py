@@ -15,6 +15,7 @@ Values = NDArray[np.float64]
 ENUMERATED_UNITS = 12
 """Up to so many units that differ, all sign flips are enumerated (4,096); beyond, they are drawn."""
 DRAWN_FLIPS = 20_000
+_FLIPS_AT_ONCE = 1000  # a divisor of DRAWN_FLIPS that keeps a block of flips small
 CORRELATION = 0.8
 """How alike two variants of one pipeline are assumed to answer, where no noise floor was measured."""
 _TINY = 1e-12
@@ -166,7 +167,8 @@ def _sign_flips(units: Values) -> tuple[float, float]:
         sums = (1 - 2 * flips) @ sizes
         return float((sums >= observed - slack).mean()), float((np.abs(sums) >= abs(observed) - slack).mean())
     rng = np.random.default_rng(0)
-    sums = np.array([sizes @ (1 - 2 * rng.integers(0, 2, len(sizes))) for _ in range(DRAWN_FLIPS)])
+    blocks = (rng.integers(0, 2, (_FLIPS_AT_ONCE, len(sizes))) for _ in range(DRAWN_FLIPS // _FLIPS_AT_ONCE))
+    sums = np.concatenate([(1 - 2 * flips) @ sizes for flips in blocks])
     greater, either = (sums >= observed - slack).sum(), (np.abs(sums) >= abs(observed) - slack).sum()
     return float(greater + 1) / (DRAWN_FLIPS + 1), float(either + 1) / (DRAWN_FLIPS + 1)
 

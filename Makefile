@@ -22,7 +22,7 @@ demo: .venv/.ready
 	$(BIN)/fapo optimize cve_to_cwe --max-variants 8
 
 test: .venv/.ready lint
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -1,30 +1,46 @@
 """Cases and splits: where they come from, and the `datasets` seam.
 
-JSONL is read with `json`, line by line: `datasets` 5.2 decodes strings in columns of mixed type, so that "016" becomes
-16 and "null" becomes None, which changes labels without a word. CSV and Parquet come through `datasets` with every CSV
-column read as a string.
+Rows of every source become cases in one place, under the same checks. How they are read differs, since reading must
+never change a value:
+
+- JSONL with `json`: `datasets` 5.2 decodes the strings of a column of mixed type, so that "016" becomes 16 and "null"
+  None, and turns ISO dates into datetimes.
+- CSV and TSV with `csv`, every cell a text: behind `datasets`, a row with a cell too many is moved one column to the
+  left, and one with a cell too few is filled up, both without a word.
+- Parquet, here or on the hub, through `datasets`: the file says what its values are.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
+import math
+import re
 import sysconfig
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from fapo.errors import UsageError
 from fapo.records import SPLITS, Case, Split
 
 BENCHMARK_FILE = "benchmark.yaml"
 Kind = Literal["pipelines", "benchmarks", "scores"]
+Rows = Iterator[tuple[int, dict[str, Any]]]
+
+
+def _full_hash(revision: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise ValueError("must be a commit hash of 40 hex digits, so that the cases stay the same")
+    return revision
 
 
 class Columns(BaseModel):
@@ -38,6 +54,35 @@ class Columns(BaseModel):
     metadata: tuple[str, ...] = ()
 
 
+class HubSplit(BaseModel):
+    """One split of a Parquet data set on the Hugging Face hub, pinned to a commit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    config: str | None = None
+    revision: Annotated[str, AfterValidator(_full_hash)]
+    split: str
+
+    def __str__(self) -> str:
+        return f"{self.id}@{self.revision[:12]} {self.split}"
+
+
+class HubSource(BaseModel):
+    """`{hub: {id, config, revision, split}}` in place of a case file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hub: HubSplit
+
+
+SourceSpec = Annotated[
+    Annotated[str, Tag("file")] | Annotated[HubSource, Tag("hub")],
+    Discriminator(lambda value: "hub" if isinstance(value, dict | HubSource) else "file"),
+]
+Source = Path | HubSplit
+
+
 class BenchmarkSpec(BaseModel):
     """The contents of `benchmark.yaml`."""
 
@@ -47,7 +92,9 @@ class BenchmarkSpec(BaseModel):
     about: str = ""
     source: str = ""
     licence: str = ""
-    splits: dict[Split, str] = Field(description="Split to a case file, relative to the benchmark's directory.")
+    splits: dict[Split, SourceSpec] = Field(
+        description="Split to a case file, relative to the benchmark's directory, or to a data set on the hub."
+    )
     columns: Columns | None = None
     score: str = Field(description="Name of a built-in score function, or a path to a Python file.")
     closed_labels: bool = Field(False, description="Expected answers are a closed public set, such as class names.")
@@ -64,31 +111,63 @@ class Benchmark:
     closed_labels: bool
     cluster: str | None
     splits: Mapping[Split, tuple[Case, ...]] = field(repr=False)
+    source: str = ""
+    licence: str = ""
 
     def cases(self, split: Split) -> tuple[Case, ...]:
         return self.splits[split]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the digests of train, validation and test."""
+        return hashlib.sha256("".join(split_digest(self.splits[split]) for split in SPLITS).encode()).hexdigest()
 
 
 def load_benchmark(directory: Path) -> Benchmark:
     """Read `directory/benchmark.yaml` and all splits. Raises UsageError for the first fault, with file and line."""
     path = directory / BENCHMARK_FILE
+    if not path.is_file():
+        raise UsageError(f"not a benchmark: {BENCHMARK_FILE} is missing", path=directory)
+    spec = _parse_spec(_read_text(path), path)
+    sources: dict[Split, Source] = {
+        split: source.hub if isinstance(source, HubSource) else directory / source
+        for split, source in spec.splits.items()
+    }
+    splits = load_splits(sources, columns=spec.columns, cluster=spec.cluster)
+    return Benchmark(
+        spec.name, directory, spec.score, spec.closed_labels, spec.cluster, splits, spec.source, spec.licence
+    )
+
+
+def _parse_spec(text: str, path: Path) -> BenchmarkSpec:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise UsageError(f"broken YAML: {error.problem}", path=path, line=line) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"broken YAML: {_flat(error)}", path=path) from None
+    if not isinstance(raw, dict):
+        raise UsageError("must hold a mapping with `name:`, `splits:` and `score:`", path=path)
+    try:
         spec = BenchmarkSpec.model_validate(raw)
-    except FileNotFoundError:
-        raise UsageError(f"not a benchmark: {BENCHMARK_FILE} is missing", path=directory) from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"broken YAML: {' '.join(str(error).split())}", path=path) from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}", path=path) from None
-    if missing := set(SPLITS) - set(spec.splits):
-        raise UsageError(f"`splits`: {min(missing)} is missing", path=path)
-    files = {split: directory / name for split, name in spec.splits.items()}
-    splits = load_splits(files, columns=spec.columns)
-    if spec.cluster is not None:
-        _require_metadata(splits, spec.cluster, path)
-    return Benchmark(spec.name, directory, spec.score, spec.closed_labels, spec.cluster, splits)
+        keys = [str(key) for key in first["loc"]]
+        if keys[0] == "splits":
+            del keys[2:3]  # the tag that says which kind of source it was read as
+        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"`{'.'.join(keys)}`: {message}", path=path, line=_line_of(text, keys[0])) from None
+    if missing := [split for split in SPLITS if split not in spec.splits]:
+        raise UsageError(f"`splits`: {missing[0]} is missing", path=path, line=_line_of(text, "splits"))
+    return spec
+
+
+def _line_of(text: str, key: str) -> int | None:
+    """The line of a top-level key."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    return next((name.start_mark.line + 1 for name, _ in pairs if name.value == key), None)
 
 
 def inline_benchmark(
@@ -98,55 +177,99 @@ def inline_benchmark(
     return Benchmark(name, directory, score, closed_labels, None, load_splits(files))
 
 
-def load_splits(files: Mapping[Split, Path], *, columns: Columns | None = None) -> dict[Split, tuple[Case, ...]]:
-    """All splits; a case id may stand in one of them only, since a case in two would leak."""
-    splits = {split: load_cases(files[split], columns=columns) for split in SPLITS}
-    owner: dict[str, Split] = {}
-    for split, cases in splits.items():
-        for case in cases:
-            if (other := owner.setdefault(case.id, split)) != split:
-                raise UsageError(f"case `{case.id}` is in {files[other].name} too", path=files[split])
+def load_splits(
+    sources: Mapping[Split, Path] | Mapping[Split, Source],
+    *,
+    columns: Columns | None = None,
+    cluster: str | None = None,
+) -> dict[Split, tuple[Case, ...]]:
+    """All splits; a case id may stand in one of them only, since a case in two would leak.
+
+    `cluster` is a metadata key that every case must have.
+    """
+    splits: dict[Split, tuple[Case, ...]] = {}
+    first: dict[str, str] = {}
+    for split in SPLITS:
+        source = sources[split]
+        numbered = _numbered_cases(source, columns)
+        for line, case in numbered:
+            if case.id in first:
+                raise UsageError(f"case `{case.id}` is in {first[case.id]} too", path=_place(source), line=line)
+            if cluster is not None and _is_blank(case.metadata.get(cluster)):
+                message = f"case `{case.id}` has no metadata `{cluster}`, which the benchmark names as `cluster`"
+                raise UsageError(message, path=_place(source), line=line)
+        name = source.name if isinstance(source, Path) else str(source)
+        first |= {case.id: f"{name}:{line}" for line, case in numbered}
+        splits[split] = tuple(case for _, case in numbered)
     return splits
 
 
-def load_cases(path: Path, *, columns: Columns | None = None) -> tuple[Case, ...]:
-    """The cases of a .jsonl, .csv, .tsv or .parquet file.
+def load_cases(source: Source, *, columns: Columns | None = None) -> tuple[Case, ...]:
+    """The cases of a .jsonl, .csv, .tsv or .parquet file, or of a split on the hub.
 
-    Raises UsageError with file and line: missing file, unknown kind, a row that is no case, a duplicate id, no rows.
+    Raises UsageError with file and line (in Parquet the row, from 1): missing file, unknown kind, a row that is no
+    case, a duplicate id, no rows.
     """
-    if not path.is_file():
-        raise UsageError("no such case file", path=path)
-    if path.suffix == ".jsonl":
-        rows: Iterable[tuple[int, dict[str, Any]]] = _read_jsonl(path)
-    elif path.suffix in (".csv", ".tsv", ".parquet"):
-        if columns is None:
-            raise UsageError("a table needs `columns:` in benchmark.yaml, to say which columns make a case", path=path)
-        rows = ((line, _from_columns(row, columns, path, line)) for line, row in _read_table(path))
-    else:
-        raise UsageError("unknown kind of case file: use .jsonl, .csv, .tsv or .parquet", path=path)
-    cases: list[Case] = []
+    return tuple(case for _, case in _numbered_cases(source, columns))
+
+
+def _numbered_cases(source: Source, columns: Columns | None) -> list[tuple[int, Case]]:
+    numbered: list[tuple[int, Case]] = []
     seen: dict[str, int] = {}
-    for line, row in rows:
-        case = _as_case(row, path, line)
+    for line, row in _read_rows(source, columns):
+        case = _as_case(row, _place(source), line)
         if case.id in seen:
-            raise UsageError(f"case id `{case.id}` stands on line {seen[case.id]} already", path=path, line=line)
+            message = f"case id `{case.id}` stands on line {seen[case.id]} already"
+            raise UsageError(message, path=_place(source), line=line)
         seen[case.id] = line
-        cases.append(case)
-    if not cases:
-        raise UsageError("the split is empty", path=path)
-    return tuple(cases)
+        numbered.append((line, case))
+    if not numbered:
+        raise UsageError("the split is empty", path=_place(source))
+    return numbered
 
 
-def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _place(source: Source) -> Path | str:
+    return source if isinstance(source, Path) else str(source)
+
+
+def _read_rows(source: Source, columns: Columns | None) -> Rows:
+    if isinstance(source, Path):
+        if not source.is_file():
+            raise UsageError("no such case file", path=source)
+        if source.suffix == ".jsonl":
+            return _read_jsonl(source)
+        if source.suffix not in (".csv", ".tsv", ".parquet"):
+            raise UsageError("unknown kind of case file: use .jsonl, .csv, .tsv or .parquet", path=source)
+    if columns is None:
+        message = "a table needs `columns:` in benchmark.yaml, to say which columns make a case"
+        raise UsageError(message, path=_place(source))
+    if isinstance(source, HubSplit):
+        rows = _read_hub(source)
+    else:
+        rows = _read_parquet(source) if source.suffix == ".parquet" else _read_delimited(source)
+    return ((line, _from_columns(row, columns, _place(source), line)) for line, row in rows)
+
+
+def _read_text(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        raw = path.read_bytes()
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", path=path) from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"not UTF-8: {error}", path=path) from None
-    for number, line in enumerate(lines, 1):
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UsageError("not UTF-8: save it in that encoding", path=path, line=line) from None
+
+
+def _read_jsonl(path: Path) -> Rows:
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_object_without_repeats)
+        except json.JSONDecodeError as error:
+            message = f"invalid JSON: {error.msg} at column {error.colno}"
+            raise UsageError(message, path=path, line=number) from None
         except (ValueError, RecursionError) as error:
             raise UsageError(f"invalid JSON: {error}", path=path, line=number) from None
         if not isinstance(row, dict):
@@ -154,63 +277,146 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, row
 
 
-def _read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key `{next(name for name in names if names.count(name) > 1)}` stands twice in an object")
+    return found
+
+
+def _read_delimited(path: Path) -> Rows:
+    text = _read_text(path)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # documents are longer than the default of 128 KiB
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+    try:
+        names = next(reader, [])
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UsageError(f"two columns have the name `{twice[0]}`", path=path, line=1)
+        line = reader.line_num + 1
+        for cells in reader:
+            if cells:
+                if len(cells) != len(names):
+                    raise UsageError(f"{len(cells)} cells under {len(names)} columns", path=path, line=line)
+                yield line, dict(zip(names, cells, strict=True))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UsageError(f"broken table: {error}", path=path, line=reader.line_num) from None
+
+
+def _datasets() -> Any:
     import datasets  # noqa: PLC0415  heavy: most of a second
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what goes wrong is raised too, and said once
+    return datasets
+
+
+def _read_parquet(path: Path) -> Rows:
+    # A cache folder of its own: labels must not stay behind in the user's cache.
+    with tempfile.TemporaryDirectory(prefix="fapo-parquet-") as scratch:
+        try:
+            table = _datasets().Dataset.from_parquet(str(path), cache_dir=scratch, keep_in_memory=True)
+            rows = table.to_list()
+        except Exception as error:
+            raise UsageError(f"cannot be read as Parquet: {_flat(error)}", path=path) from error
+    yield from enumerate(rows, 1)
+
+
+def _read_hub(source: HubSplit) -> Rows:
+    """The rows of the split at exactly that commit, from the hub or, without a network, from the cache of datasets.
+
+    Without a network `datasets` takes the newest revision that its cache folder holds, whichever was asked for; so
+    each revision has a folder of its own, and what comes is checked.
+    """
+    datasets = _datasets()
+    cache = Path(datasets.config.HF_DATASETS_CACHE) / "fapo" / source.revision
     try:
-        if path.suffix == ".parquet":
-            table = datasets.Dataset.from_parquet(str(path))
-        else:
-            separator = "\t" if path.suffix == ".tsv" else ","
-            with path.open(encoding="utf-8", newline="") as file:
-                names = next(csv.reader(file, delimiter=separator), [])
-            texts = datasets.Features({name: datasets.Value("string") for name in names})
-            table = datasets.Dataset.from_csv(str(path), sep=separator, features=texts, na_filter=False)
+        builder = datasets.load_dataset_builder(
+            source.id, source.config, revision=source.revision, cache_dir=str(cache)
+        )
+        if builder.info.builder_name == "parquet" and builder.hash == source.revision:
+            builder.download_and_prepare()
+            yield from enumerate(builder.as_dataset(split=source.split).to_list(), 1)
+            return
+    except ConnectionError as error:
+        message = f"cannot be fetched, and is not in the cache: {_flat(error)}; fetch it once with a network"
+        raise UsageError(message, path=str(source)) from error
     except Exception as error:
-        raise UsageError(f"cannot be read as a table: {' '.join(str(error).split())}", path=path) from error
-    for number, row in enumerate(table, 2):
-        yield number, dict(row)
+        raise UsageError(f"cannot be loaded from the hub: {_flat(error)}", path=str(source)) from error
+    if builder.hash != source.revision:
+        raise UsageError(f"the hub gave revision {builder.hash} instead", path=str(source))
+    kind = builder.info.builder_name
+    message = f"its files are {kind}, whose values `datasets` would guess: download them and name them as files"
+    raise UsageError(message, path=str(source))
 
 
-def _from_columns(row: dict[str, Any], columns: Columns, path: Path, line: int) -> dict[str, Any]:
+def _flat(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _from_columns(row: dict[str, Any], columns: Columns, place: Path | str, line: int) -> dict[str, Any]:
     wanted = (columns.id, *columns.inputs, *columns.expected, *columns.metadata)
     if missing := [name for name in wanted if name not in row]:
-        raise UsageError(f"column `{missing[0]}` is missing", path=path, line=line)
+        message = f"column `{missing[0]}` is missing; there are {', '.join(row)}"
+        raise UsageError(message, path=place, line=line)
+    ident = row[columns.id]
     return {
-        "id": row[columns.id],
+        "id": str(ident) if isinstance(ident, int) else ident,
         "inputs": {name: row[name] for name in columns.inputs},
         "expected": {name: row[name] for name in columns.expected},
         "metadata": {name: row[name] for name in columns.metadata},
     }
 
 
-def _as_case(row: dict[str, Any], path: Path, line: int) -> Case:
+def _as_case(row: dict[str, Any], place: Path | str, line: int) -> Case:
+    def refuse(message: str) -> UsageError:
+        return UsageError(message, path=place, line=line)
+
     if unknown := set(row) - {"id", "inputs", "expected", "metadata"}:
-        raise UsageError(
-            f"unknown key `{min(unknown)}`; a case has id, inputs, expected, metadata", path=path, line=line
-        )
+        raise refuse(f"unknown key `{min(unknown)}`; a case has id, inputs, expected, metadata")
     ident, inputs, expected = row.get("id"), row.get("inputs"), row.get("expected")
     if not isinstance(ident, str) or not ident.strip():
-        raise UsageError("`id` must be a text that is not empty", path=path, line=line)
+        raise refuse("`id` must be a text that is not empty")
     if not isinstance(inputs, dict) or not inputs:
-        raise UsageError("`inputs` must be an object with at least one entry", path=path, line=line)
-    if expected is None or expected in ("", {}, []):
-        raise UsageError(f"case `{ident}` has no label: `expected` is missing", path=path, line=line)
+        raise refuse("`inputs` must be an object with at least one entry")
+    if _is_blank(expected) or expected == []:
+        raise refuse(f"case `{ident}` has no label: `expected` is missing or empty")
     extra = row.get("metadata", {})
     if not isinstance(extra, dict):
-        raise UsageError("`metadata` must be an object", path=path, line=line)
+        raise refuse("`metadata` must be an object")
+    for name, value in row.items():
+        if (foreign := _not_json(value)) is not None:
+            raise refuse(f"`{name}` holds {foreign}, which JSON has no word for: make it a text")
     return Case(ident, inputs, expected, extra)
 
 
-def _require_metadata(splits: Mapping[Split, tuple[Case, ...]], key: str, path: Path) -> None:
-    for cases in splits.values():
-        for case in cases:
-            if key not in case.metadata:
-                raise UsageError(f"`cluster`: case `{case.id}` has no metadata `{key}`", path=path)
+def _is_blank(value: Any) -> bool:
+    """Whether a value is None, white space, or a mapping of nothing else. An empty list in a mapping is an answer."""
+    if isinstance(value, dict):
+        return all(_is_blank(part) for part in value.values())
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
-def split_digest(cases: tuple[Case, ...]) -> str:
+def _not_json(value: Any) -> str | None:
+    """What in a value cannot be sent to a worker or digested, in words; None where there is no such thing."""
+    todo = [value]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict):
+            todo += [*part, *part.values()]
+        elif isinstance(part, list):
+            todo += part
+        elif isinstance(part, float) and not math.isfinite(part):
+            return f"the number {part}"
+        elif isinstance(part, str) and not part.isascii() and any("\ud800" <= mark <= "\udfff" for mark in part):
+            return "half of a surrogate pair"
+        elif part is not None and not isinstance(part, str | int | float):
+            return f"a {type(part).__name__}"
+    return None
+
+
+def split_digest(cases: Iterable[Case]) -> str:
     """SHA-256 over the canonical JSON of cases in order."""
     total = hashlib.sha256()
     for case in cases:
@@ -232,9 +438,12 @@ def _builtin_roots() -> Iterator[Path]:
     checkout = Path(__file__).resolve().parent.parent
     if (checkout / "pyproject.toml").is_file():
         yield checkout
-    for file in metadata.files("fapo") or ():
-        parts = file.parts
-        if "share" in parts and parts[-1] == BENCHMARK_FILE:
+    try:
+        installed = metadata.files("fapo") or []
+    except metadata.PackageNotFoundError:
+        installed = []
+    for file in installed:
+        if "share" in file.parts and file.name == BENCHMARK_FILE:
             yield Path(str(file.locate())).resolve().parent.parent.parent
             break
     yield Path(sysconfig.get_path("data")) / "share" / "fapo"

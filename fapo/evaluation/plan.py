@@ -8,7 +8,7 @@ from pathlib import Path
 from fapo.config import EvalConfig
 from fapo.data import split_digest
 from fapo.errors import UsageError
-from fapo.evaluation.evaluate import EvaluationPlan, Manifest
+from fapo.evaluation.evaluate import MANIFEST_FILE, EvaluationPlan, Manifest
 from fapo.evaluation.project import Project
 from fapo.store.files import make_directory
 from fapo.store.variants import freeze_snapshot, snapshot_digest, take_snapshot
@@ -28,8 +28,8 @@ def plan_evaluation(
         directory = runs_dir / f"{stamp}-eval-{project.spec.name}"
     else:
         directory = Path(resume).absolute()
-        if not directory.is_dir():
-            raise UsageError("no such evaluation", path=resume)
+        if not (directory / MANIFEST_FILE).is_file():
+            raise UsageError(f"not an interrupted evaluation: {MANIFEST_FILE} is missing", path=resume)
     code = directory / "pipeline"
     snapshot = take_snapshot(code if code.exists() else project.directory)
     freeze_snapshot(snapshot, code)

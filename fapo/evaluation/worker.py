@@ -100,7 +100,7 @@ class Worker:
             )
         except asyncio.CancelledError:
             self.send({"op": "failed", "id": ident, "kind": "timeout", "message": "cancelled", "step": None})
-        except Exception as error:  # noqa: BLE001 - the boundary: whatever pipeline code raises is its case's failure
+        except BaseException as error:  # noqa: BLE001 - the boundary: whatever pipeline code raises is its case's failure
             self.send({"op": "failed", "id": ident, **_describe(error)})
         finally:
             self._tasks.pop(ident, None)
@@ -111,7 +111,7 @@ def _as_prediction(value: Any) -> Prediction:
     return Prediction(traceable(prediction.output), tuple(str(item) for item in prediction.evidence))
 
 
-def _describe(error: Exception) -> dict[str, Any]:
+def _describe(error: BaseException) -> dict[str, Any]:
     if isinstance(error, PipelineError):
         return {"kind": error.kind, "message": str(error), "step": error.step}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(".py")]
@@ -121,26 +121,34 @@ def _describe(error: Exception) -> dict[str, Any]:
 
 def load_code(directory: Path) -> Callable[..., Any]:
     """Import `pipeline.py` and return its `run`. Raises UsageError with file and line."""
-    path = directory / CODE_FILE
+    path, shown = directory / CODE_FILE, Path(CODE_FILE)
     sys.path.insert(0, str(directory))
     spec = importlib.util.spec_from_file_location("pipeline", path)
     if spec is None or spec.loader is None:
-        raise UsageError("cannot be imported", path=path)
+        raise UsageError("cannot be imported", path=shown)
     module: ModuleType = importlib.util.module_from_spec(spec)
     sys.modules["pipeline"] = module
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise UsageError(f"syntax error: {error.msg}", path=path, line=error.lineno) from None
+        raise UsageError(f"syntax error: {error.msg}", path=shown, line=error.lineno) from None
     except BaseException as error:  # noqa: BLE001 - user code may raise anything on import, SystemExit included
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         raise UsageError(
-            f"raises on import: {type(error).__name__}: {error}", path=path, line=lines[-1] if lines else None
+            f"raises on import: {type(error).__name__}: {error}", path=shown, line=lines[-1] if lines else None
         ) from None
     run = getattr(module, "run", None)
-    if not inspect.iscoroutinefunction(run):
-        raise UsageError("must define `async def run(inputs, ctx)`", path=path)
+    if not inspect.iscoroutinefunction(run) or not _takes_two(run):
+        raise UsageError("must define `async def run(inputs, ctx)`", path=shown)
     return run
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind({}, None)
+    except TypeError:
+        return False
+    return True
 
 
 async def _main(descriptor: int) -> None:

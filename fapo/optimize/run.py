@@ -355,8 +355,11 @@ def reopen_run(directory: Path) -> tuple[Project, OptimizeConfig, Path]:
     path = directory / RUN_FILE
     if not path.is_file():
         raise UsageError("not a run: run.json is missing", path=directory)
-    frozen = read_json(path)
-    config = OptimizeConfig.model_validate(frozen["config"])
+    try:
+        frozen = read_json(path)
+        config = OptimizeConfig.model_validate(frozen["config"])
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"cannot be read back: {' '.join(str(error).split())}", path=path) from None
     project = load_project(directory / "variants" / BASELINE, model=config.model, data_from=Path(frozen["source"]))
     if project.score.digest != frozen["score_digest"]:
         raise UsageError("the score function has changed since the run began; start a new run", path=project.score.path)

@@ -82,6 +82,8 @@ def parse_prompt(text: str, path: Path) -> Prompt:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 2 if error.problem_mark else 1
         raise UsageError(f"broken YAML front matter: {error.problem}", path=path, line=line) from None
+    if not meta and text.startswith("---") and body.strip() != text.strip():
+        raise UsageError("the front matter must be a mapping, such as `sampling: {temperature: 0}`", path=path, line=1)
     if unknown := set(meta) - _FRONT_KEYS:
         raise UsageError(f"unknown key `{min(unknown)}` in the front matter", path=path, line=1)
     sampling = meta.get("sampling") or {}
@@ -112,5 +114,11 @@ def _sections(body: str, path: Path) -> tuple[tuple[str, str], ...]:
 
 def load_prompts(directory: Path) -> dict[str, Prompt]:
     """All prompts of a pipeline directory by step name."""
-    files = sorted((directory / PROMPT_DIR).glob("*.md"))
-    return {file.stem: parse_prompt(file.read_text(encoding="utf-8"), file) for file in files}
+    prompts = {}
+    for file in sorted((directory / PROMPT_DIR).glob("*.md")):
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot be read as UTF-8 text: {error}", path=file) from None
+        prompts[file.stem] = parse_prompt(text, file)
+    return prompts

@@ -11,8 +11,6 @@ from tests.support.command import Done, fapo
 
 PIPELINE = Path(__file__).parent.parent / "pipelines" / "prompt_suffices"
 
-pytestmark = pytest.mark.xdist_group("eval")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -16,8 +16,6 @@ import pytest
 
 from tests.support.command import fapo, start
 
-pytestmark = pytest.mark.xdist_group("interruption")
-
 PIPELINE = Path(__file__).parent.parent / "pipelines" / "prompt_suffices"
 
 

@@ -94,6 +94,8 @@ def test_trials_and_repeated_questions_are_told_apart(make_plan: MakePlan) -> No
             "more than 3 model",
         ),
         ("import os\nasync def run(inputs, ctx):\n    os._exit(3)", "died", "worker"),
+        ("async def run(inputs, ctx):\n    raise SystemExit(3)", "raised", "SystemExit: 3"),
+        ("async def run(inputs, ctx):\n    raise KeyboardInterrupt", "raised", "KeyboardInterrupt"),
     ],
 )
 def test_what_the_pipeline_does_wrong_is_its_own_failure_and_counts_zero(
@@ -217,6 +219,8 @@ def test_a_pipeline_that_raises_on_import_is_wrong_use_with_file_and_line(make_p
         run(make_plan("x = 1\ny = z\nasync def run(inputs, ctx): ..."))
     with pytest.raises(UsageError, match="must define `async def run"):
         run(make_plan("def run(inputs, ctx): ..."))
+    with pytest.raises(UsageError, match="must define `async def run"):
+        run(make_plan("async def run(inputs): ..."))
 
 
 def test_a_directory_never_mixes_two_evaluations(make_plan: MakePlan) -> None:

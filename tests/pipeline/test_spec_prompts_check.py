@@ -87,6 +87,7 @@ def test_an_unknown_placeholder_is_an_error_before_a_call_is_paid_for() -> None:
         ("---\nsampling: {temprature: 1}\n---\nUser:\nx", "unknown sampling parameter `temprature`"),
         ("---\noutput: xml\n---\nUser:\nx", "`output` is `text` or `json`"),
         ("---\nmodel: [\n---\nUser:\nx", "broken YAML front matter"),
+        ("---\n- a\n---\nUser:\nx", "the front matter must be a mapping"),
         ("User:\n{{ x", "template:"),
     ],
 )

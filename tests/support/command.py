@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fapo.data import Kind, find_builtin
+
 FAPO = [sys.executable, "-m", "fapo.cli"]
 
 
@@ -53,3 +55,17 @@ def start(folder: Path, *arguments: str | Path) -> subprocess.Popen[bytes]:
             command, env=environment(folder), cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
+
+
+def builtin(kind: Kind, name: str) -> Path:
+    """The folder of something that comes with fapo."""
+    path = find_builtin(kind, name)
+    assert path is not None
+    return path
+
+
+def optimize(folder: Path, pipeline: Path | str, *options: str) -> dict[str, Any]:
+    """The result of `fapo optimize --json`, which must end well."""
+    done: Done = fapo(folder, "optimize", pipeline, "--json", *options)
+    assert done.code == 0, done.err
+    return done.json

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import datetime as dt
 import json
+import os
+import subprocess
+import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow  # type: ignore[import-untyped]
 import pytest
+from pyarrow import parquet
 
 from fapo.data import Columns, find_builtin, load_benchmark, load_cases, load_splits, split_digest
 from fapo.errors import UsageError
-from fapo.records import Case
+from fapo.records import SPLITS, Case
 
 PLAIN = ["016", "2012-01-01", "null", "true", "5.15", "NaN"]
 TRICKY = [*PLAIN, "2012", "1e5", "", " padded ", '"quoted", with comma', "äöü\u2028"]
@@ -23,6 +30,13 @@ def write_jsonl(path: Path, *rows: Any) -> Path:
         "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8"
     )
     return path
+
+
+def run_python(code: str, directory: Path, environment: Mapping[str, str]) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, cwd=directory, env=environment, check=True, stdout=subprocess.PIPE, text=True, timeout=120
+    ).stdout
 
 
 def row(ident: str = "a", **changes: Any) -> dict[str, Any]:
@@ -37,28 +51,95 @@ def test_jsonl_values_come_through_unchanged(tmp_path: Path) -> None:
     assert case == Case("a", inputs, {"a": "016"}, {"k": "7"})
 
 
-@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+COLUMNS = Columns(id="key", inputs=("text",), expected=("label",))
+
+
+def write_parquet(path: Path, **columns: list[Any]) -> Path:
+    parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+def write_table(path: Path, texts: list[str], labels: list[str]) -> Path:
+    keys = [f"k{number}" for number in range(len(texts))]
+    if path.suffix == ".parquet":
+        return write_parquet(path, key=keys, text=texts, label=labels)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+        writer.writerows([("key", "text", "label"), *zip(keys, texts, labels, strict=True)])
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
 def test_table_values_stay_texts(tmp_path: Path, suffix: str) -> None:
-    separator = "," if suffix == "csv" else "\t"
-    path = tmp_path / f"c.{suffix}"
-    lines = [separator.join(["key", "text", "label"])]
-    lines += [
-        separator.join([f"k{i}", v, v]) for i, v in enumerate(["016", "2012-01-01", "null", "true", "5.15", "NaN"])
-    ]
-    path.write_text("\n".join(lines) + "\n")
-    cases = load_cases(path, columns=Columns(id="key", inputs=("text",), expected=("label",)))
-    assert [case.inputs["text"] for case in cases] == PLAIN
-    assert cases[0] == Case("k0", {"text": "016"}, {"label": "016"}, {})
+    texts = [*TRICKY, "two\nlines", "a\tb", "x" * 200_000]
+    cases = load_cases(write_table(tmp_path / f"c.{suffix}", texts, ["016"] * len(texts)), columns=COLUMNS)
+    assert [case.inputs["text"] for case in cases] == texts
+    labels = load_cases(write_table(tmp_path / f"d.{suffix}", PLAIN, PLAIN), columns=COLUMNS)
+    assert [case.expected["label"] for case in labels] == PLAIN
+    assert labels[0] == Case("k0", {"text": "016"}, {"label": "016"}, {})
 
 
-def test_parquet_texts_stay_texts(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    path = tmp_path / "c.parquet"
-    datasets.Dataset.from_dict({"key": ["a", "b"], "text": ["016", "null"], "label": ["2012", "true"]}).to_parquet(
-        str(path)
+def test_parquet_values_keep_their_types(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "c.parquet", key=[7, 8], text=[["a", "16"], []], label=[16, 17])
+    assert load_cases(path, columns=COLUMNS) == (
+        Case("7", {"text": ["a", "16"]}, {"label": 16}, {}),
+        Case("8", {"text": []}, {"label": 17}, {}),
     )
-    cases = load_cases(path, columns=Columns(id="key", inputs=("text",), expected=("label",)))
-    assert [(case.inputs["text"], case.expected["label"]) for case in cases] == [("016", "2012"), ("null", "true")]
+
+
+def test_cases_of_a_parquet_file_leave_nothing_in_the_users_cache(tmp_path: Path) -> None:
+    write_table(tmp_path / "c.parquet", ["x"], ["a secret label"])
+    code = (
+        "from fapo.data import Columns, load_cases; from pathlib import Path; "
+        "print(len(load_cases(Path('c.parquet'), columns=Columns(id='key', inputs=('text',), expected=('label',)))))"
+    )
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
+    found = run_python(code, tmp_path, environment)
+    assert found == "1\n"
+    assert not list(tmp_path.rglob("*.arrow"))
+
+
+TABLE_FAULTS: dict[str, tuple[str, bytes, str]] = {
+    "a cell too many": ("c.csv", b"key,text,label\na,b,c\nd,e,f,g\n", "c.csv:3: 4 cells under 3 columns"),
+    "a cell too few": ("c.csv", b"key,text,label\na,b\n", "c.csv:2: 2 cells under 3 columns"),
+    "two columns of one name": ("c.csv", b"key,text,text,label\na,b,c,d\n", "c.csv:1: two columns"),
+    "an open quote": ("c.tsv", b'key\ttext\tlabel\na\t"b\tc\n', "c.tsv:2: broken table"),
+    "another encoding": ("c.csv", b"key,text,label\na,b,c\nd,\xff,f\n", "c.csv:3: not UTF-8"),
+    "an empty label": ("c.csv", b"key,text,label\na,b,\n", "c.csv:2: case `a` has no label"),
+    "a line after a long cell": ("c.csv", b'key,text,label\na,"b\nb",c\n\na,e,f\n', "c.csv:5: case id `a`"),
+    "only a header": ("c.csv", b"key,text,label\n", "c.csv: the split is empty"),
+    "nothing at all": ("c.csv", b"", "c.csv: the split is empty"),
+    "no Parquet": ("c.parquet", b"key,text,label\n", "c.parquet: cannot be read as Parquet"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", TABLE_FAULTS)
+def test_a_table_that_holds_no_cases_is_named_with_its_line(tmp_path: Path, fault: str) -> None:
+    name, content, message = TABLE_FAULTS[fault]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        load_cases(tmp_path / name, columns=COLUMNS)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_spreadsheet_saves_is_read(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_bytes(b"\xef\xbb\xbfkey,text,label\r\na,b,c\r\n")
+    assert load_cases(tmp_path / "c.csv", columns=COLUMNS) == (Case("a", {"text": "b"}, {"label": "c"}, {}),)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([dt.datetime(2024, 8, 31)], "c.parquet:1: `inputs` holds a datetime"),
+        ([b"x"], "c.parquet:1: `inputs` holds a bytes"),
+        ([1.5, float("nan")], "c.parquet:2: `inputs` holds the number nan"),
+    ],
+)
+def test_a_value_that_json_cannot_say_is_refused_not_converted(tmp_path: Path, values: list[Any], message: str) -> None:
+    keys = [str(number) for number in range(len(values))]
+    with pytest.raises(UsageError, match=message):
+        load_cases(write_parquet(tmp_path / "c.parquet", key=keys, text=values, label=keys), columns=COLUMNS)
 
 
 FAULTS: dict[str, tuple[list[Any], str]] = {
@@ -70,6 +151,12 @@ FAULTS: dict[str, tuple[list[Any], str]] = {
     "inputs that are a text": ([row(inputs="x")], "c.jsonl:1: `inputs` must be an object"),
     "no label": ([row("a"), {"id": "b", "inputs": {"q": 1}}], "c.jsonl:2: case `b` has no label"),
     "an empty label": ([row(expected="")], "c.jsonl:1: case `a` has no label"),
+    "a label of white space": ([row(expected=" ")], "c.jsonl:1: case `a` has no label"),
+    "a label with an empty field": ([row(expected={"a": None})], "c.jsonl:1: case `a` has no label"),
+    "a key that stands twice": (['{"id": "a", "id": "b"}'], "c.jsonl:1: invalid JSON: key `id` stands twice"),
+    "a number that JSON does not know": ([row(inputs={"q": float("inf")})], "c.jsonl:1: `inputs` holds the number inf"),
+    "half a character": ([row(inputs={"q": ["\ud800"]})], "c.jsonl:1: `inputs` holds half of a surrogate pair"),
+    "nesting without end": (['{"id": ' + "[" * 100_000], "c.jsonl:1: invalid JSON"),
     "metadata that is a list": ([row(metadata=[1])], "c.jsonl:1: `metadata` must be an object"),
     "an unknown key": ([row(label="x")], "c.jsonl:1: unknown key `label`"),
     "a duplicate id": ([row("a"), row("b"), row("a")], "c.jsonl:3: case id `a` stands on line 1 already"),
@@ -84,6 +171,12 @@ def test_a_row_that_is_no_case_is_named_with_its_line(tmp_path: Path, fault: str
         load_cases(write_jsonl(tmp_path / "c.jsonl", *rows))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("expected", [0, False, "0", {"found": []}, {"a": "", "b": "x"}])
+def test_a_label_that_looks_like_nothing_is_a_label(tmp_path: Path, expected: Any) -> None:
+    (case,) = load_cases(write_jsonl(tmp_path / "c.jsonl", row(expected=expected)))
+    assert case.expected == expected
 
 
 def test_blank_lines_do_not_shift_the_line_that_is_named(tmp_path: Path) -> None:
@@ -137,17 +230,51 @@ def test_a_benchmark_is_read_as_a_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("score: exact_match\n", "", "`score`: Field required"),
-        ("name: b", "name: b\ncolour: red", "`colour`"),
-        (", test: test.jsonl", "", "`splits`: test is missing"),
-        ("cluster: group", "cluster: family", "has no metadata `family`"),
-        ("name: b", "name: [", "broken YAML"),
+        ("score: exact_match\n", "", "benchmark.yaml: `score`: Field required"),
+        ("name: b", "name: b\ncolour: red", "benchmark.yaml:2: `colour`: unknown key"),
+        (", test: test.jsonl", "", "benchmark.yaml:2: `splits`: test is missing"),
+        ("test: test.jsonl", "test: 5", "benchmark.yaml:2: `splits.test`: Input should be a valid string"),
+        ("test: test.jsonl", "test: gone.jsonl", "gone.jsonl: no such case file"),
+        ("cluster: group", "cluster: family", "train.jsonl:1: case `train` has no metadata `family`"),
+        ("name: b", "name: [", "benchmark.yaml:3: broken YAML"),
+        ("name: b", "- name", "benchmark.yaml:2: broken YAML"),
+        ("test: test.jsonl", "test: {hub: {id: a/b, split: test}}", "`splits.test.hub.revision`: Field required"),
+        (
+            "test: test.jsonl",
+            "test: {hub: {id: a/b, split: test, revision: main}}",
+            "benchmark.yaml:2: `splits.test.hub.revision`: must be a commit hash of 40 hex digits",
+        ),
+        (
+            "test: test.jsonl",
+            f"test: {{hub: {{id: a/b, split: test, revision: {'1a' * 20}}}}}",
+            f"a/b@{'1a' * 6} test: a table needs `columns:`",
+        ),
     ],
 )
 def test_a_broken_benchmark_yaml_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         load_benchmark(make_benchmark(tmp_path, lambda text: text.replace(old, new)))
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"- a\n", "must hold a mapping"), (b"", "must hold a mapping"), (b"name: \xff", "benchmark.yaml:1: not UTF-8")],
+)
+def test_a_benchmark_yaml_that_is_no_mapping_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "benchmark.yaml").write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        load_benchmark(tmp_path)
+
+
+def test_the_digest_of_a_benchmark_changes_with_a_case_of_any_split(tmp_path: Path) -> None:
+    found = {load_benchmark(make_benchmark(tmp_path)).digest}
+    for split in SPLITS:
+        make_benchmark(tmp_path)
+        write_jsonl(tmp_path / f"{split}.jsonl", row(split, expected="z", metadata={"group": split}))
+        found.add(load_benchmark(tmp_path).digest)
+    assert len(found) == 4
 
 
 def test_a_digest_changes_with_any_part_of_a_case() -> None:

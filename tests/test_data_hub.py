@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -106,8 +105,11 @@ def load(home: Path, *wanted: tuple[str, str, str], **environment: str) -> dict[
     return found
 
 
+Loaded = tuple[dict[str, object], dict[str, object]]
+
+
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, object], dict[str, object]]]:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     """What was loaded with the hub in reach, then without it."""
     home = tmp_path_factory.mktemp("home")
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
@@ -118,10 +120,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str,
         online = load(home, *wanted, HF_ENDPOINT=near)
         server.shutdown()
         thread.join()
-    yield online, load(home, (NAME, FIRST, "test"), (NAME, SECOND, "test"), HF_HUB_OFFLINE="1")
-
-
-Loaded = tuple[dict[str, object], dict[str, object]]
+    return online, load(home, (NAME, FIRST, "test"), (NAME, SECOND, "test"), HF_HUB_OFFLINE="1")
 
 
 def test_the_values_of_the_pinned_commit_come_unchanged(loaded: Loaded) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
@@ -15,6 +17,12 @@ from fapo.data import Benchmark, find_builtin, load_benchmark
 from fapo.records import SPLITS, Split
 
 PAIRS = list(combinations(SPLITS, 2))
+
+
+def phrases(text: str) -> set[tuple[str, ...]]:
+    """All runs of eight words."""
+    words = re.findall(r"\w+", text.casefold())
+    return set(zip(*(words[start:] for start in range(8)), strict=False))
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +50,26 @@ def test_no_assigner_is_in_two_splits(benchmark: Benchmark, one: Split, other: S
 @pytest.mark.parametrize(("one", "other"), PAIRS)
 def test_no_description_nearly_repeats_one_of_another_split(benchmark: Benchmark, one: Split, other: Split) -> None:
     texts = [[case.inputs["description"].casefold() for case in benchmark.cases(split)] for split in (one, other)]
-    likeness = process.cdist(*texts, scorer=fuzz.token_sort_ratio, score_cutoff=90)
+    likeness = process.cdist(*texts, scorer=fuzz.token_set_ratio, score_cutoff=85)
     assert likeness.max() == 0
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_no_description_shares_most_of_its_phrases_with_another_split(
+    benchmark: Benchmark, one: Split, other: Split
+) -> None:
+    left, right = ([phrases(case.inputs["description"]) for case in benchmark.cases(split)] for split in (one, other))
+    shared = (len(a & b) / min(len(a), len(b)) for a in left for b in right if a and b)
+    assert max(shared) < 0.4
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_labels_are_spread_alike_over_the_splits(benchmark: Benchmark, split: Split) -> None:
+    every = Counter(case.expected["cwe"] for name in SPLITS for case in benchmark.cases(name))
+    own = Counter(case.expected["cwe"] for case in benchmark.cases(split))
+    apart = sum(abs(own[label] / own.total() - count / every.total()) for label, count in every.items()) / 2
+    assert apart < 0.1
+    assert len(own) >= 58
 
 
 def test_inputs_hold_the_description_and_no_label(benchmark: Benchmark) -> None:

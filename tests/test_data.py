@@ -151,6 +151,7 @@ FAULTS: dict[str, tuple[list[Any], str]] = {
     "inputs that are a text": ([row(inputs="x")], "c.jsonl:1: `inputs` must be an object"),
     "no label": ([row("a"), {"id": "b", "inputs": {"q": 1}}], "c.jsonl:2: case `b` has no label"),
     "an empty label": ([row(expected="")], "c.jsonl:1: case `a` has no label"),
+    "a label that is an empty list": ([row(expected=[])], "c.jsonl:1: case `a` has no label"),
     "a label of white space": ([row(expected=" ")], "c.jsonl:1: case `a` has no label"),
     "a label with an empty field": ([row(expected={"a": None})], "c.jsonl:1: case `a` has no label"),
     "a key that stands twice": (['{"id": "a", "id": "b"}'], "c.jsonl:1: invalid JSON: key `id` stands twice"),

@@ -20,28 +20,36 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class EvalConfig(Frozen):
+class SpendingLimits(Frozen):
+    """Limits on what model calls may use, checked before each call with what is in flight."""
+
+    concurrency: int = Field(32, ge=1, description="Model calls in flight at once.")
+    budget_usd: float | None = Field(None, gt=0, description="Limit on all spending, dollars.")
+    max_calls: int | None = Field(None, ge=1, description="Limit on paid model calls.")
+    max_tokens: int | None = Field(None, ge=1, description="Limit on tokens of paid calls, prompt and reply.")
+    rpm: int | None = Field(None, ge=1, description="Requests a minute to each provider.")
+    tpm: int | None = Field(None, ge=1, description="Tokens a minute to each provider.")
+
+
+class EvalConfig(SpendingLimits):
     """What `fapo eval` was asked to do."""
 
     split: Split = Field("validation", description="Which split to run.")
     limit: int | None = Field(None, ge=1, description="Only the first N cases of the split.")
     trials: int = Field(1, ge=1, description="Samples of each case.")
     model: str | None = Field(None, description="Replaces the pipeline's `task` model.")
-    concurrency: int = Field(32, ge=1, description="Cases in flight at once.")
     isolation: Isolation = Field("auto", description="How pipeline code is confined.")
 
 
-class OptimizeConfig(Frozen):
+class OptimizeConfig(SpendingLimits):
     """What `fapo optimize` was asked to do; recorded in the run, so that a resumed run obeys the same limits."""
 
-    budget_usd: float | None = Field(None, gt=0, description="Limit on task, judge and optimizer spending, dollars.")
     max_variants: int = Field(12, ge=1, description="Variants that may be submitted for validation.")
     max_minutes: float | None = Field(None, gt=0, description="Wall-clock limit of the search.")
     target: float | None = Field(None, gt=0, le=1, description="Stop when validation reaches this mean score.")
     scope: tuple[Level, ...] = Field(LEVELS, description="Levels that may be opened at all.")
     model: str | None = Field(None, description="Replaces the pipeline's `task` model.")
     optimizer_model: str | None = Field(None, description="The coding agent's model.")
-    concurrency: int = Field(32, ge=1, description="Cases in flight at once.")
     accept: Acceptance = Field("spend", description="`spend`: family-wise tested gain; `mean`: the paper's rule.")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="Chance that the search accepts any useless variant.")
     isolation: Isolation = Field("auto", description="How pipeline code is confined.")

@@ -133,8 +133,9 @@ class CaseRecord:
 class ModelRequest:
     """One model call. `trial` and `occurrence` tell samples apart that share all the rest.
 
-    `messages` are OpenAI chat messages; `params` LiteLLM call parameters (temperature, max_tokens, ...);
-    `occurrence` is how many equal requests the same case has made before.
+    `messages` are OpenAI chat messages; `params` LiteLLM call parameters (temperature, max_tokens, tools, ...);
+    `occurrence` is how many equal requests the same case has made before. A request without messages asks for the
+    embeddings of `texts`.
     """
 
     model: str
@@ -142,11 +143,16 @@ class ModelRequest:
     params: dict[str, Any] = field(default_factory=dict)
     trial: int = 0
     occurrence: int = 0
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReply:
-    """The reply to a ModelRequest. `held_s` is how long it queued or backed off before it was sent for good."""
+    """The reply to a ModelRequest. `held_s` is how long it queued or backed off before it was sent for good.
+
+    `tool_calls` are as in OpenAI's chat messages; `embeddings` holds a vector for each text of the request; `wasted` is
+    what attempts before this one may have been charged.
+    """
 
     text: str
     model: str
@@ -157,10 +163,14 @@ class ModelReply:
     latency_s: float
     held_s: float = 0.0
     cached: bool = False
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    embeddings: tuple[tuple[float, ...], ...] = ()
+    wasted: Usage = Usage()
 
     @property
     def usage(self) -> Usage:
         """What this reply costs now: a reply from the cache costs nothing."""
         if self.cached:
             return Usage(cached_calls=1)
-        return Usage(1, 0, self.input_tokens, self.output_tokens, self.cost_usd)
+        used = Usage(1, 0, self.input_tokens, self.output_tokens, self.cost_usd)
+        return used + self.wasted

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from fapo.stats import PairedComparison, detectable_gain, mean_interval, paired_comparison, spend
+from fapo.stats import (
+    PairedComparison,
+    detectable_difference,
+    detectable_gain,
+    forecast_sum,
+    mean_interval,
+    nearest_rank,
+    paired_comparison,
+    spend,
+)
 
 
 def compare(
@@ -300,6 +309,102 @@ def test_more_cases_detect_smaller_gains_and_more_noise_only_larger_ones() -> No
 
 def test_a_handful_of_cases_detects_nothing() -> None:
     assert detectable_gain(3, 0.005, baseline=0.5) == 1.0
+
+
+Arm = dict[str, float]
+
+
+def two_arms(
+    rng: np.random.Generator, n: int, gain: float, noise: float, lean: float
+) -> tuple[Arm, Arm, dict[str, int]]:
+    """0/1 scores that differ in `noise` of the cases, and `gain` more upwards; clusters of ten lean either way."""
+    leans = np.repeat(rng.choice([-lean, lean], n // 10), 10)
+    up = np.maximum(gain + noise / 2 + leans, 0)
+    drawn = rng.random(n)
+    higher, lower = drawn < up, (drawn >= up) & (drawn < up + np.maximum(noise / 2 - leans, 0))
+    candidate, incumbent = ({str(i): float(value) for i, value in enumerate(arm)} for arm in (higher, lower))
+    return candidate, incumbent, {str(i): i // 10 for i in range(n)}
+
+
+@pytest.mark.parametrize(("n", "noise", "lean"), [(100, 0.3, 0.0), (300, 0.1, 0.0), (300, 0.2, 0.1)])
+def test_a_detectable_difference_is_detected_about_four_times_in_five(n: int, noise: float, lean: float) -> None:
+    """It is judged from a comparison of two equally good variants."""
+    rng = np.random.default_rng(61)
+
+    def clustered(gain: float) -> tuple[Arm, Arm, dict[str, str] | None]:
+        candidate, incumbent, units = two_arms(rng, n, gain, noise, lean)
+        return candidate, incumbent, {case: str(unit) for case, unit in units.items()} if lean else None
+
+    guesses = []
+    for _ in range(100):
+        candidate, incumbent, clusters = clustered(0.0)
+        guesses.append(detectable_difference(candidate, incumbent, clusters=clusters))
+    gain, hits = float(np.mean(guesses)), 0
+    for _ in range(300):
+        candidate, incumbent, clusters = clustered(gain)
+        hits += paired_comparison(candidate, incumbent, clusters=clusters).p_two_sided <= 0.05
+    assert 0.65 <= hits / 300 <= 0.9
+
+
+def test_clusters_make_a_difference_harder_to_detect() -> None:
+    candidate, incumbent, units = two_arms(np.random.default_rng(62), 300, 0.0, 0.3, 0.15)
+    clusters = {case: str(unit) for case, unit in units.items()}
+    apart = detectable_difference(candidate, incumbent)
+    assert detectable_difference(candidate, incumbent, clusters=clusters) > 1.3 * apart
+    assert detectable_difference(candidate, incumbent, clusters=dict.fromkeys(candidate, "one")) == 1.0
+
+
+def test_graded_differences_are_detected_by_their_spread() -> None:
+    rng = np.random.default_rng(63)
+    incumbent = {str(i): float(value) for i, value in enumerate(rng.random(200))}
+    small, large = (
+        {case: value + float(rng.normal(0, spread)) for case, value in incumbent.items()} for spread in (0.05, 0.5)
+    )
+    assert detectable_difference(small, incumbent) < 0.5 * detectable_difference(large, incumbent)
+
+
+def test_equal_answers_do_not_mean_that_anything_is_detected() -> None:
+    same = {str(i): 1.0 for i in range(100)}
+    assert 0.05 < detectable_difference(same, same) < 0.1
+
+
+# -- forecasts
+
+
+@pytest.mark.parametrize(("seen", "rest"), [(3, 97), (5, 295), (20, 20)])
+def test_forecasts_of_a_sum_cover(seen: int, rest: int) -> None:
+    rng = np.random.default_rng(71)
+    hits, runs = 0, 2000
+    for _ in range(runs):
+        values = np.maximum(rng.normal(10, 3, seen + rest), 0)
+        found = forecast_sum(values[:seen].tolist(), rest)
+        assert found.low is not None
+        assert found.high is not None
+        hits += found.low <= values.sum() <= found.high
+    assert 0.93 <= hits / runs <= 0.97
+
+
+def test_a_forecast_adds_what_is_expected_to_what_is_seen() -> None:
+    found = forecast_sum([1.0, 3.0], 8)
+    assert found.expected == 20
+    assert found.low == 4, "it never lies below what is seen"
+
+
+def test_what_is_seen_whole_or_once_has_no_range() -> None:
+    assert (forecast_sum([1.0, 3.0], 0).low, forecast_sum([1.0, 3.0], 0).high) == (4, 4)
+    assert (forecast_sum([2.0], 9).expected, forecast_sum([2.0], 9).low, forecast_sum([2.0], 9).high) == (
+        20,
+        None,
+        None,
+    )
+    with pytest.raises(ValueError, match="no values"):
+        forecast_sum([], 9)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 5), (0.95, 10), (0.9, 9), (0.0, 1), (1.0, 10)])
+def test_a_rank_is_always_one_of_the_values(share: float, expected: float) -> None:
+    assert nearest_rank([10, 9, 8, 7, 6, 5, 4, 3, 2, 1], share) == expected
+    assert nearest_rank([], share) is None
 
 
 def test_all_looks_together_spend_alpha() -> None:

@@ -63,7 +63,8 @@ class CaseProgress:
         self._console = console
         self._title = title
         self._total = total
-        self._values: list[float] = []
+        self._decided = 0
+        self._sum = 0.0
         self._failures = 0
         self._undecided = 0
         self._done = 0
@@ -86,7 +87,8 @@ class CaseProgress:
         self._failures += record.failure is not None and record.failure.owner == "pipeline"
         self._undecided += record.value is None
         if record.value is not None:
-            self._values.append(record.value)
+            self._decided += 1
+            self._sum += record.value
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, figures=self._figures())
         elif time.monotonic() >= self._next_line_at:
@@ -94,7 +96,7 @@ class CaseProgress:
             self._console.print(f"  {escape(self._title)}: {self._done}/{self._total}  {self._figures()}")
 
     def _figures(self) -> str:
-        score = f"{sum(self._values) / len(self._values):.3f}" if self._values else "–"
+        score = f"{self._sum / self._decided:.3f}" if self._decided else "–"
         parts = [f"score {score}"]
         if self._failures:
             parts.append(f"{self._failures} failed")

@@ -2,183 +2,239 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from fapo.config import Environment, EvalConfig
-    from fapo.evaluation.evaluate import Evaluation
-    from fapo.evaluation.project import Project
+    from rich.console import Console
 
-WORST_CASES = 5
+    from fapo.config import Environment, EvalConfig
+    from fapo.evaluation.dry_run import DryRun
+    from fapo.evaluation.evaluate import Evaluation, EvaluationPlan
+    from fapo.evaluation.project import Project
+    from fapo.llm.gateway import Gateway
 
 
 def eval_command(
-    pipeline: Annotated[str, typer.Argument(metavar="DIR", help="Pipeline directory, or the name of a built-in one.")],
+    context: typer.Context,
+    pipeline: Annotated[
+        str | None, typer.Argument(metavar="DIR", help="Pipeline directory, or the name of a built-in one.")
+    ] = None,
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which split to run.")] = "validation",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N cases.")] = None,
     trials: Annotated[int, typer.Option(min=1, help="Samples of each case.")] = 1,
     model: Annotated[
         str | None, typer.Option(help="Replaces the pipeline's `task` model (a LiteLLM model string).")
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Cases in flight at once.")] = 32,
+    budget_usd: Annotated[float | None, typer.Option(min=0, help="Limit on what this command spends.")] = None,
+    max_calls: Annotated[int | None, typer.Option(min=1, help="Limit on paid model calls.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on tokens of paid calls.")] = None,
+    rpm: Annotated[int | None, typer.Option(min=1, help="Requests a minute to each provider.")] = None,
+    tpm: Annotated[int | None, typer.Option(min=1, help="Tokens a minute to each provider.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Model calls in flight at once.")] = 32,
     isolation: Annotated[Literal["auto", "none"], typer.Option(help="How pipeline code is confined.")] = "auto",
-    resume: Annotated[str | None, typer.Option(metavar="DIR", help="Go on with an interrupted evaluation.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Run a few cases, and say what all of them would take and cost.")
+    ] = False,
+    sample: Annotated[int, typer.Option(min=1, help="Cases that --dry-run runs.")] = 5,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted evaluation, as it was asked for.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Run a pipeline over a split and show its score, failures, and what each step does and costs."""
     from fapo.cli.running import run_to_end
-    from fapo.config import EvalConfig, read_environment
+    from fapo.config import read_environment
+    from fapo.errors import UsageError
 
-    config = EvalConfig(
-        split=split, limit=limit, trials=trials, model=model, concurrency=concurrency, isolation=isolation
-    )
-    run_to_end(_evaluate(pipeline, config, read_environment(), resume, as_json))
+    if pipeline is None and resume is None:
+        raise UsageError("give a pipeline directory, or --resume RUN")
+    if dry_run and resume is not None:
+        raise UsageError("--dry-run plans a new evaluation; leave out --resume")
+    given = _given(context, {
+        "split": split, "limit": limit, "trials": trials, "model": model, "budget_usd": budget_usd,
+        "max_calls": max_calls, "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm, "concurrency": concurrency,
+        "isolation": isolation,
+    })  # fmt: skip
+    environment = read_environment()
+    if resume is not None:
+        run_to_end(_resume(resume, pipeline, given, environment, as_json))
+    elif dry_run:
+        run_to_end(_dry_run(str(pipeline), _config(given), environment, sample, as_json))
+    else:
+        run_to_end(_begin(str(pipeline), _config(given), environment, as_json))
 
 
-async def _evaluate(
-    pipeline: str, config: EvalConfig, environment: Environment, resume: str | None, as_json: bool
-) -> int:
-    from fapo.cli.console import CaseProgress, print_json, stderr
+def _given(context: typer.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were named on the command line."""
+    found = {}
+    for name, value in options.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            found[name] = value
+    return found
+
+
+def _config(options: dict[str, Any]) -> EvalConfig:
+    from pydantic import ValidationError
+
+    from fapo.config import EvalConfig
+    from fapo.errors import UsageError
+
+    try:
+        return EvalConfig.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"{option}: {first['msg']}") from None
+
+
+async def _begin(pipeline: str, config: EvalConfig, environment: Environment, as_json: bool) -> int:
+    from fapo.cli.console import stderr
     from fapo.evaluation.connect import connect
-    from fapo.evaluation.evaluate import evaluate
     from fapo.evaluation.plan import plan_evaluation
     from fapo.evaluation.project import find_pipeline, load_project
-    from fapo.store.files import lock_directory
+    from fapo.evaluation.request import EvaluationRequest, write_cases, write_request
+
+    source = find_pipeline(pipeline)
+    project = load_project(source, model=config.model)
+    console = stderr(plain=environment.plain)
+    _say_notes(console, project, config)
+    async with connect(project.spec.models.values(), environment, limits=config) as connection:
+        plan = plan_evaluation(project, config, environment.runs_dir)
+        write_request(plan.directory, EvaluationRequest(source, config))
+        write_cases(plan.directory, plan.cases, project.clusters(config.split))
+        evaluation = await _evaluate(plan, connection.gateway, console, plain=environment.plain)
+    return _report(evaluation, project, console, as_json=as_json, ran=True)
+
+
+async def _resume(
+    directory: Path, pipeline: str | None, given: dict[str, Any], environment: Environment, as_json: bool
+) -> int:
+    """Go on with what is missing; an evaluation that is finished needs neither a worker nor a model."""
+    from fapo.cli.console import stderr
+    from fapo.evaluation.connect import connect
+    from fapo.evaluation.evaluate import load_decided
+    from fapo.evaluation.plan import plan_evaluation
+    from fapo.evaluation.request import read_request
+
+    request = read_request(directory)
+    config = _config(request.config.model_dump() | given)
+    project = _frozen_project(directory, pipeline, request.source, config)
+    plan = plan_evaluation(project, config, environment.runs_dir, resume=str(directory))
+    missing = len(plan.cases) * config.trials - len(load_decided(directory))
+    console = stderr(plain=environment.plain)
+    _say_notes(console, project, config)
+    async with connect(project.spec.models.values() if missing else (), environment, limits=config) as connection:
+        evaluation = await _evaluate(plan, connection.gateway, console, plain=environment.plain)
+    return _report(evaluation, project, console, as_json=as_json, ran=bool(missing))
+
+
+def _frozen_project(directory: Path, pipeline: str | None, source: Path, config: EvalConfig) -> Project:
+    """The project as it was when the evaluation began, with data and score where its source is now."""
+    from fapo.errors import UsageError
+    from fapo.evaluation.project import find_pipeline, load_project
+    from fapo.store.variants import snapshot_digest, take_snapshot
+
+    frozen = directory / "pipeline"
+    if pipeline is not None:
+        found = find_pipeline(pipeline).resolve()
+        if found != source and snapshot_digest(take_snapshot(found)) != snapshot_digest(take_snapshot(frozen)):
+            raise UsageError(f"holds an evaluation of {source}, not of {found}", path=directory)
+        source = found
+    if not source.is_dir():
+        raise UsageError(
+            f"its pipeline is no longer in {source}; say where: fapo eval DIR --resume RUN", path=directory
+        )
+    return load_project(frozen, model=config.model, data_from=source)
+
+
+async def _dry_run(pipeline: str, config: EvalConfig, environment: Environment, sample: int, as_json: bool) -> int:
+    import asyncio
+    import tempfile
+
+    from fapo.cli.console import print_json, stderr
+    from fapo.cli.eval_output import dry_run_figures, show_dry_run
+    from fapo.evaluation.connect import connect
+    from fapo.evaluation.plan import plan_evaluation
+    from fapo.evaluation.project import find_pipeline, load_project
+    from fapo.llm import client
 
     project = load_project(find_pipeline(pipeline), model=config.model)
-    plan = plan_evaluation(project, config, environment.runs_dir, resume=resume)
     console = stderr(plain=environment.plain)
+    _say_notes(console, project, config)
+    async with connect(project.spec.models.values(), environment, limits=config) as connection:
+        await asyncio.to_thread(client.load)  # or else the first case seems to take seconds
+        with tempfile.TemporaryDirectory(prefix="fapo-dry-run-") as scratch:
+            plan = plan_evaluation(project, config, Path(scratch))
+            found = await _forecast(plan, config, connection.gateway, console, sample=sample, plain=environment.plain)
+    if as_json:
+        print_json(dry_run_figures(found, project, config))
+    else:
+        show_dry_run(found, project, config)
+    return 0
+
+
+async def _forecast(
+    plan: EvaluationPlan, config: EvalConfig, gateway: Gateway, console: Console, *, sample: int, plain: bool
+) -> DryRun:
+    from fapo.cli.console import CaseProgress
+    from fapo.evaluation.dry_run import dry_run
+
+    total = min(sample, len(plan.cases))
+    progress = CaseProgress(console, f"{plan.spec.name}: {total} of {len(plan.cases)} cases", total, plain=plain)
+    try:
+        return await dry_run(plan, gateway, progress, sample=sample, limits=config)
+    finally:
+        progress.stop()
+
+
+def _say_notes(console: Console, project: Project, config: EvalConfig) -> None:
     if project.sample_note:
         console.print(f"[yellow]note[/] {project.sample_note}")
     if config.isolation == "none":
         console.print("[yellow]note[/] --isolation none: pipeline code can read labels and keys on this machine")
-    async with connect(project.spec.models.values(), environment) as connection:
-        total = len(plan.cases) * config.trials
-        progress = CaseProgress(console, f"{project.spec.name} on {config.split}", total, plain=environment.plain)
+
+
+async def _evaluate(plan: EvaluationPlan, gateway: Gateway, console: Console, *, plain: bool) -> Evaluation:
+    import asyncio
+
+    from rich.markup import escape
+
+    from fapo.cli.console import CaseProgress
+    from fapo.errors import BudgetExceeded, ProviderError
+    from fapo.evaluation.evaluate import evaluate
+    from fapo.store.files import lock_directory
+
+    go_on = f"what is done is saved; go on with: fapo eval --resume {plan.directory}"
+    total = len(plan.cases) * plan.manifest.trials
+    with lock_directory(plan.directory):
+        progress = CaseProgress(console, f"{plan.spec.name} on {plan.manifest.split}", total, plain=plain)
         try:
-            with lock_directory(plan.directory):
-                evaluation = await evaluate(plan, connection.gateway, progress)
+            return await evaluate(plan, gateway, progress)
+        except (BudgetExceeded, ProviderError) as error:
+            raise type(error)(f"{error}; {go_on}") from None
+        except asyncio.CancelledError:
+            progress.stop()
+            console.print(escape(go_on))
+            raise
         finally:
             progress.stop()
-    found = _figures(evaluation, project)
+
+
+def _report(evaluation: Evaluation, project: Project, console: Console, *, as_json: bool, ran: bool) -> int:
+    from rich.markup import escape
+
+    from fapo.cli.console import print_json
+    from fapo.cli.eval_output import figures, show, undecided_line
+
+    found = figures(evaluation, project, ran=ran)
     if as_json:
         print_json(found)
+        if found["undecided"]:
+            console.print(escape(undecided_line(found)))
     else:
-        _show(evaluation, project, found)
-    return 3 if evaluation.failed("provider") else 0
-
-
-def _figures(evaluation: Evaluation, project: Project) -> dict[str, Any]:
-    from fapo.report.step_table import step_rows
-    from fapo.stats import mean_interval
-    from fapo.store.files import to_python
-
-    values = evaluation.values
-    names = project.clusters(evaluation.manifest.split)
-    clusters = None if names is None else [names[case] for case in values]
-    interval = mean_interval(list(values.values()), clusters) if values else None
-    score = {"mean": interval.mean, "ci95": [interval.low, interval.high], "n": interval.n} if interval else None
-    return {
-        "pipeline": project.spec.name,
-        "split": evaluation.manifest.split,
-        "note": project.sample_note,
-        "score": score or {"mean": None, "ci95": None, "n": 0},
-        "failures": len(evaluation.failed("pipeline")),
-        "undecided": len(evaluation.failed("provider")),
-        "usage": to_python(evaluation.usage),
-        "wall_s": round(evaluation.wall_s, 3),
-        "steps": [to_python(row) for row in step_rows(evaluation.records)],
-        "isolation": evaluation.isolation,
-        "evaluation_dir": str(evaluation.directory),
-    }
-
-
-def _show(evaluation: Evaluation, project: Project, found: dict[str, Any]) -> None:
-    from rich.markup import escape
-
-    from fapo.cli.console import count, dollars, stdout, table
-    from fapo.report.step_table import step_rows
-
-    console = stdout()
-    score = found["score"]
-    name, split = project.spec.name, evaluation.manifest.split
-    if score["mean"] is None:
-        console.print(f"[bold]{name}[/] on {split}: no case was decided")
-    else:
-        low, high = score["ci95"]
-        console.print(f"[bold]{name}[/] on {split}: mean score [bold]{score['mean']:.3f}[/] "
-                      f"(95 % interval {low:.3f} to {high:.3f}) on {score['n']} cases")  # fmt: skip
-    if found["failures"]:
-        console.print(f"[red]{found['failures']} cases failed in the pipeline[/] (they count as 0)")
-    if found["undecided"]:
-        console.print(
-            f"[yellow]{found['undecided']} cases are undecided[/]: the provider failed. "
-            f"Decide them with --resume {evaluation.directory}"
-        )
-    steps = table(
-        "step",
-        "calls",
-        "cached",
-        "tokens in",
-        "tokens out",
-        "cost",
-        "p50 s",
-        "p95 s",
-        "errors",
-        right=lambda c: c != "step",
-    )
-    for row in step_rows(evaluation.records):
-        paid = (str(row.cached), count(row.input_tokens), count(row.output_tokens), dollars(row.cost_usd))
-        shown = paid if row.kind == "llm" else ("",) * len(paid)
-        times = (_seconds(row.p50_s), _seconds(row.p95_s))
-        steps.add_row(escape(row.step), str(row.calls), *shown, *times, str(row.errors or ""))
-    console.print()
-    console.print(steps)
-    _show_worst(evaluation, project)
-    console.print()
-    usage = evaluation.usage
-    console.print(f"{usage.llm_calls} calls, {usage.cached_calls} cached, {dollars(usage.cost_usd)}, "
-                  f"{evaluation.wall_s:.1f} s, code confined by {evaluation.isolation}")  # fmt: skip
-    console.print(f"traces: {evaluation.directory}/traces.jsonl")
-    if project.sample_note:
-        console.print(f"[yellow]note[/] {project.sample_note}")
-
-
-def _show_worst(evaluation: Evaluation, project: Project) -> None:
-    """The worst cases by the step that they are blamed on."""
-    from rich.markup import escape
-
-    from fapo.attribution.rules import attribute
-    from fapo.cli.console import stdout, table
-
-    cases = {case.id: case for case in project.cases(evaluation.manifest.split)}
-    found = attribute(cases, evaluation.records)
-    if not found.by_step:
-        return
-    worst = table(
-        "lost at",
-        "why",
-        "cases",
-        "share of loss",
-        "for example",
-        right=lambda c: c in ("cases", "share of loss"),
-    )
-    for blame in found.by_step[:WORST_CASES]:
-        worst.add_row(
-            escape(blame.step or "?"),
-            blame.category,
-            str(blame.cases),
-            f"{blame.share:.0%}",
-            escape(", ".join(blame.examples[:2])),
-        )
-    console = stdout()
-    console.print()
-    console.print(worst)
-    example = found.by_step[0].examples[0]
-    console.print(f"look at one: fapo trace {evaluation.directory} {escape(example)}")
-
-
-def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+        show(evaluation, project, found)
+    return 3 if found["undecided"] else 0

@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from fapo import __version__
+from fapo.cli.cache import cache_app
+from fapo.cli.compare import compare_command
+from fapo.cli.doctor import doctor_command
 from fapo.cli.eval import eval_command
 from fapo.cli.optimize import optimize_command
 from fapo.cli.trace import trace_command
@@ -24,6 +27,9 @@ app = typer.Typer(
 app.command("eval")(eval_command)
 app.command("optimize")(optimize_command)
 app.command("trace")(trace_command)
+app.command("compare")(compare_command)
+app.add_typer(cache_app, name="cache")
+app.command("doctor")(doctor_command)
 
 
 @app.callback(invoke_without_command=True)

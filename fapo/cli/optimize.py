@@ -31,7 +31,11 @@ def optimize_command(
     accept: Annotated[
         Literal["spend", "mean"], typer.Option(help="spend: tested gain, family-wise; mean: the paper's rule.")
     ] = "spend",
-    concurrency: Annotated[int, typer.Option(min=1, help="Cases in flight at once.")] = 32,
+    concurrency: Annotated[int, typer.Option(min=1, help="Model calls in flight at once.")] = 32,
+    max_calls: Annotated[int | None, typer.Option(min=1, help="Limit on paid model calls.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on tokens of paid calls.")] = None,
+    rpm: Annotated[int | None, typer.Option(min=1, help="Requests a minute to each provider.")] = None,
+    tpm: Annotated[int | None, typer.Option(min=1, help="Tokens a minute to each provider.")] = None,
     isolation: Annotated[Literal["auto", "none"], typer.Option(help="How pipeline code is confined.")] = "auto",
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run, within its limits.")
@@ -51,7 +55,8 @@ def optimize_command(
         config = OptimizeConfig.model_validate(
             {"budget_usd": budget_usd, "max_variants": max_variants, "max_minutes": max_minutes, "target": target,
              "scope": [level.strip() for level in scope.split(",")], "model": model, "optimizer_model": optimizer_model,
-             "accept": accept, "concurrency": concurrency, "isolation": isolation}
+             "accept": accept, "concurrency": concurrency, "isolation": isolation, "max_calls": max_calls,
+             "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm}
         )  # fmt: skip
     except ValidationError as error:
         first = error.errors()[0]
@@ -81,7 +86,7 @@ async def _optimize(
     check_models(models)
     _check_agent(optimizer, environment)
     standin = optimizer == STANDIN_OPTIMIZER
-    async with connect(models, environment, budget_usd=config.budget_usd, standin=standin) as connection:
+    async with connect(models, environment, limits=config, standin=standin) as connection:
         directory = (
             resume.absolute() if resume is not None else create_run(source, project, config, environment.runs_dir)
         )

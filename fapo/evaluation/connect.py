@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from fapo.config import Environment
+from fapo.config import Environment, SpendingLimits
 from fapo.errors import UsageError
 from fapo.evaluation.project import STANDIN_PREFIX
 from fapo.llm.budget import Budget
@@ -39,7 +39,7 @@ def check_models(names: Iterable[str]) -> None:
 
 @asynccontextmanager
 async def connect(
-    models: Iterable[str], environment: Environment, *, budget_usd: float | None = None, standin: bool = False
+    models: Iterable[str], environment: Environment, *, limits: SpendingLimits | None = None, standin: bool = False
 ) -> AsyncIterator[Connection]:
     """A gateway to `models` for as long as the context lasts; with `standin`, the stand-ins run in any case.
 
@@ -60,8 +60,16 @@ async def connect(
                 free=True,
             )
         make_directory(environment.cache_file.parent)
-        budget = Budget(usd=budget_usd)
-        gateway = Gateway(cache=ReplyCache(environment.cache_file), budget=budget, endpoints=endpoints)
+        limits = limits or SpendingLimits()
+        budget = Budget(usd=limits.budget_usd, calls=limits.max_calls, tokens=limits.max_tokens)
+        gateway = Gateway(
+            cache=ReplyCache(environment.cache_file),
+            budget=budget,
+            endpoints=endpoints,
+            concurrency=limits.concurrency,
+            rpm=limits.rpm,
+            tpm=limits.tpm,
+        )
         stack.push_async_callback(gateway.aclose)
         gateway.require_prices(name for name in names if not name.startswith(STANDIN_PREFIX))
         yield Connection(gateway, budget, address)

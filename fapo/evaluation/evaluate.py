@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from fapo.config import Isolation
 from fapo.errors import CredentialsError, FapoError, PipelineError, ProviderError, UsageError
+from fapo.evaluation.case_run import CaseRun
+from fapo.evaluation.pool import WorkerPool
 from fapo.evaluation.process import WorkerDied, WorkerProcess
 from fapo.evaluation.scoring import ScoreFunction
 from fapo.llm.gateway import Gateway
 from fapo.pipeline.spec import PipelineSpec
-from fapo.records import Case, CaseRecord, Failure, ModelRequest, Prediction, Score, Split, Step, Usage
+from fapo.records import Case, CaseRecord, Failure, Split, Usage
+from fapo.sandbox.policy import Level
+from fapo.sandbox.probe import choose_level
 from fapo.store.files import LineLog, from_json, read_json, read_lines, to_json, to_python, write_atomic
 
 TRACES_FILE = "traces.jsonl"
@@ -57,12 +61,25 @@ class EvaluationPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseResult:
+    """How one case ended, without its steps. `offset` is where its record begins in `traces.jsonl`, bytes."""
+
+    case_id: str
+    trial: int
+    value: float | None
+    failure: Failure | None
+    usage: Usage
+    duration_s: float
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A finished evaluation: one record for each case and trial, in the order of the cases."""
+    """A finished evaluation: one result for each case and trial, in the order of the cases. The records are on disk."""
 
     manifest: Manifest
     directory: Path
-    records: tuple[CaseRecord, ...]
+    results: tuple[CaseResult, ...]
     isolation: str
     wall_s: float
 
@@ -70,9 +87,9 @@ class Evaluation:
     def values(self) -> dict[str, float]:
         """Mean value of each decided case over its trials; pipeline failures count 0."""
         collected: dict[str, list[float]] = {}
-        for record in self.records:
-            if record.value is not None:
-                collected.setdefault(record.case_id, []).append(record.value)
+        for result in self.results:
+            if result.value is not None:
+                collected.setdefault(result.case_id, []).append(result.value)
         return {case: sum(values) / len(values) for case, values in collected.items()}
 
     @property
@@ -82,87 +99,28 @@ class Evaluation:
 
     @property
     def usage(self) -> Usage:
-        return sum((record.usage for record in self.records), Usage())
+        return sum((result.usage for result in self.results), Usage())
 
-    def failed(self, owner: str) -> tuple[CaseRecord, ...]:
-        return tuple(record for record in self.records if record.failure and record.failure.owner == owner)
+    def failed(self, owner: str) -> tuple[CaseResult, ...]:
+        return tuple(result for result in self.results if result.failure and result.failure.owner == owner)
+
+    def read_records(self) -> Iterator[CaseRecord]:
+        """The full records in the order of the results, one at a time from disk."""
+        with (self.directory / TRACES_FILE).open("rb") as file:
+            for result in self.results:
+                file.seek(result.offset)
+                yield from_json(CaseRecord, file.readline())
+
+    @property
+    def records(self) -> tuple[CaseRecord, ...]:
+        """All records at once: for evaluations that are known to be small."""
+        return tuple(self.read_records())
 
 
 class Observer(Protocol):
     """Told of each case as it ends; in a resumed evaluation first of those that had ended."""
 
     def case_done(self, record: CaseRecord) -> None: ...
-
-
-@dataclass(slots=True)
-class _CaseRun:
-    """The parent's half of one running case: makes its model calls and takes down its steps."""
-
-    spec: PipelineSpec
-    models: Mapping[str, str]
-    gateway: Gateway
-    trial: int
-    started: float = field(default_factory=time.monotonic)
-    steps: list[Step] = field(default_factory=list)
-    held_s: float = 0.0
-    calls: int = 0
-    occurrences: Counter[str] = field(default_factory=Counter)
-
-    async def call_model(self, message: dict[str, Any]) -> str:
-        step = str(message["step"])
-        self.calls += 1
-        if self.calls > self.spec.limits.llm_calls:
-            limit = self.spec.limits.llm_calls
-            raise PipelineError(f"more than {limit} model calls in one case", kind="limit", step=step)
-        model = self.models.get(str(message["role"]))
-        if model is None:
-            raise PipelineError(f"step {step}: no model has the role `{message['role']}`", kind="no_role", step=step)
-        request = ModelRequest(model, tuple(message["messages"]), dict(message["sampling"]), self.trial)
-        request = self._numbered(request)
-        inputs = {"variables": message["variables"], "messages": message["messages"]}
-        start = time.monotonic()
-        try:
-            reply = await self.gateway.complete(request, on_hold=self.hold)
-        except Exception as error:
-            self._add(step, "llm", inputs, None, start, model=model, error=str(error))
-            raise
-        self._add(step, "llm", inputs, reply.text, start, model=model, usage=reply.usage,
-                  finish_reason=reply.finish_reason, cached=reply.cached)  # fmt: skip
-        return reply.text
-
-    def hold(self, seconds: float) -> None:
-        """Take down a wait that is no fault of the pipeline, before it begins."""
-        self.held_s += seconds
-
-    def _numbered(self, request: ModelRequest) -> ModelRequest:
-        key = repr((request.model, request.messages, sorted(request.params.items(), key=str)))
-        occurrence = self.occurrences[key]
-        self.occurrences[key] += 1
-        return ModelRequest(request.model, request.messages, request.params, request.trial, occurrence)
-
-    def _add(self, name: str, kind: Any, inputs: Any, output: Any, start: float, **extra: Any) -> None:
-        now = time.monotonic()
-        self.steps.append(Step(name, kind, inputs, output, start - self.started, now - start, **extra))
-
-    def record_step(self, message: dict[str, Any]) -> None:
-        error = message["error"]
-        self.steps.append(
-            Step(
-                name=str(message["step"]),
-                kind="function",
-                inputs=message["inputs"],
-                output=message["output"],
-                start_s=float(message["start_s"]),
-                duration_s=float(message["duration_s"]),
-                error=error and str(error),
-            )
-        )
-
-    def record(
-        self, case: Case, prediction: Prediction | None, score: Score | None, failure: Failure | None
-    ) -> CaseRecord:
-        steps = tuple(sorted(self.steps, key=lambda step: step.start_s))
-        return CaseRecord(case.id, self.trial, steps, prediction, score, failure, time.monotonic() - self.started)
 
 
 class _Evaluator:
@@ -173,71 +131,63 @@ class _Evaluator:
         self._gateway = gateway
         self._observer = observer
         self._log = log
-        self._worker: WorkerProcess | None = None
-        self._starting = asyncio.Lock()
+        self._pool = WorkerPool(self._start_worker)
+        self._level: Level = "none"
         self._provider_failures = 0
-        self.level = "none"
-        self.records: list[CaseRecord] = []
+        self.results: list[CaseResult] = []
 
-    async def run(self, todo: Iterable[tuple[Case, int]]) -> None:
+    async def run(self, todo: Iterable[tuple[Case, int]]) -> Level:
+        """Run the cases; returns the level at which their code was confined."""
         pending = iter(todo)
 
         async def consume() -> None:
             for case, trial in pending:
                 self._finish(await self._run_case(case, trial))
 
-        self._worker = await self._start_worker()
+        self._level = (await asyncio.to_thread(choose_level, self._plan.isolation)).level
         try:
+            await self._pool.open()
             async with asyncio.TaskGroup() as group:
-                for _ in range(self._plan.concurrency):
+                for _ in range(_cases_in_flight(self._plan.concurrency)):
                     group.create_task(consume())
         except* FapoError as stops:
             raise stops.exceptions[0] from None
         finally:
-            await self._worker.close()
+            await self._pool.close()
+        return self._level
 
     async def _start_worker(self) -> WorkerProcess:
-        plan = self._plan
-        worker = await WorkerProcess.start(plan.variant_dir, params=plan.spec.params, isolation=plan.isolation)
-        self.level = worker.level
-        return worker
+        return await WorkerProcess.start(self._plan.variant_dir, self._plan.spec, self._level)
 
     async def _run_case(self, case: Case, trial: int) -> CaseRecord:
-        """In the shared worker; if that goes down, once more in a worker of its own, which shows who did it."""
-        worker = await self._shared_worker()
+        """In a shared worker; if that goes down or runs out of memory, once more alone, which shows who did it."""
+        run = self._case_run(trial)
         try:
-            return await self._run_in(worker, case, self._case_run(trial))
+            record = await self._run_in(await self._pool.shared(), case, run)
+            if record.failure is None or record.failure.kind != "memory":
+                return record
         except WorkerDied:
-            own = await self._start_worker()
+            pass
+        async with self._pool.alone() as worker:
             run = self._case_run(trial)
             try:
-                return await self._run_in(own, case, run)
+                return await self._run_in(worker, case, run)
             except WorkerDied as death:
                 return run.record(case, None, None, Failure("pipeline", death.kind, str(death)))
-            finally:
-                await own.close()
 
-    async def _shared_worker(self) -> WorkerProcess:
-        async with self._starting:
-            assert self._worker is not None
-            if self._worker.dead:
-                await self._worker.close()
-                self._worker = await self._start_worker()
-            return self._worker
+    def _case_run(self, trial: int) -> CaseRun:
+        return CaseRun(self._plan.spec, self._plan.manifest.models, self._gateway, trial)
 
-    def _case_run(self, trial: int) -> _CaseRun:
-        return _CaseRun(self._plan.spec, self._plan.manifest.models, self._gateway, trial)
-
-    async def _run_in(self, worker: WorkerProcess, case: Case, run: _CaseRun) -> CaseRecord:
+    async def _run_in(self, worker: WorkerProcess, case: Case, run: CaseRun) -> CaseRecord:
         try:
             prediction = await worker.run_case(case.inputs, run, timeout_s=self._plan.spec.limits.timeout_s)
+            return run.record(case, prediction, self._plan.score(case, prediction), None)
         except PipelineError as error:
             return run.record(case, None, None, Failure("pipeline", error.kind, str(error), error.step))
         except CredentialsError:
             raise
         except ProviderError as error:
             return run.record(case, None, None, Failure("provider", "unavailable", str(error)))
-        return run.record(case, prediction, self._plan.score(case, prediction), None)
 
     def _finish(self, record: CaseRecord) -> None:
         try:
@@ -246,8 +196,7 @@ class _Evaluator:
             why = Failure("pipeline", "invalid_output", f"its output or a step cannot be written as JSON: {error}")
             record = CaseRecord(record.case_id, record.trial, (), None, None, why, record.duration_s)
             line = to_json(record)
-        self._log.append(line)
-        self.records.append(record)
+        self.results.append(_result(record, self._log.append(line)))
         self._observer.case_done(record)
         if record.value is not None:
             self._provider_failures = 0
@@ -260,6 +209,17 @@ class _Evaluator:
             )
 
 
+def _cases_in_flight(concurrency: int) -> int:
+    """Twice as many as calls: while some cases compute or are scored others keep the wire full, to the very end."""
+    return 2 * concurrency if concurrency > 1 else 1
+
+
+def _result(record: CaseRecord, offset: int) -> CaseResult:
+    return CaseResult(
+        record.case_id, record.trial, record.value, record.failure, record.usage, record.duration_s, offset
+    )
+
+
 async def evaluate(plan: EvaluationPlan, gateway: Gateway, observer: Observer) -> Evaluation:
     """Run a plan, or what is missing of it where its directory holds an interrupted evaluation.
 
@@ -270,22 +230,36 @@ async def evaluate(plan: EvaluationPlan, gateway: Gateway, observer: Observer) -
         raise UsageError("the split has no cases", path=plan.directory)
     started = time.monotonic()
     _claim(plan)
-    done = load_decided(plan.directory)
+    done = {key: result for key, result in _read_results(plan.directory) if result.value is not None}
     order = [(case, trial) for trial in range(plan.manifest.trials) for case in plan.cases]
     todo = [(case, trial) for case, trial in order if (case.id, trial) not in done]
+    level = "none"
     if todo:
-        for record in done.values():
-            observer.case_done(record)
-    log = LineLog(plan.directory / TRACES_FILE)
-    evaluator = _Evaluator(plan, gateway, observer, log)
-    try:
-        if todo:
-            await evaluator.run(todo)
-    finally:
-        log.close()
-    done |= {(record.case_id, record.trial): record for record in evaluator.records}
-    records = tuple(done[case.id, trial] for case, trial in order)
-    return Evaluation(plan.manifest, plan.directory, records, evaluator.level, time.monotonic() - started)
+        _tell_again(plan.directory, done.values(), observer)
+        log = LineLog(plan.directory / TRACES_FILE)
+        evaluator = _Evaluator(plan, gateway, observer, log)
+        try:
+            level = await evaluator.run(todo)
+        finally:
+            log.close()
+        done |= {(result.case_id, result.trial): result for result in evaluator.results}
+    results = tuple(done[case.id, trial] for case, trial in order)
+    return Evaluation(plan.manifest, plan.directory, results, level, time.monotonic() - started)
+
+
+def _tell_again(directory: Path, results: Iterable[CaseResult], observer: Observer) -> None:
+    with contextlib.suppress(FileNotFoundError), (directory / TRACES_FILE).open("rb") as file:
+        for result in results:
+            file.seek(result.offset)
+            observer.case_done(from_json(CaseRecord, file.readline()))
+
+
+def _read_results(directory: Path) -> Iterator[tuple[tuple[str, int], CaseResult]]:
+    offset = 0
+    for line in read_lines(directory / TRACES_FILE):
+        record = from_json(CaseRecord, line)
+        yield (record.case_id, record.trial), _result(record, offset)
+        offset += len(line) + 1
 
 
 def _claim(plan: EvaluationPlan) -> None:

@@ -12,14 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from fapo.config import Isolation
 from fapo.errors import IsolationError, PipelineError, UsageError
-from fapo.evaluation.frames import FrameError, encode_frame, read_frame
+from fapo.evaluation.frames import FrameError, FrameProtocol, open_pipe
+from fapo.evaluation.worker_policy import WorkerSetup
+from fapo.pipeline.spec import PipelineSpec
 from fapo.records import Prediction
+from fapo.sandbox.launch import outer_command
+from fapo.sandbox.policy import Level
 
-MEMORY_BYTES = 4 * 2**30
 START_TIMEOUT_S = 120.0
 CANCEL_GRACE_S = 2.0
+MAX_CASE_BYTES = 64 * 2**20
+"""What one case may send over the pipe: steps, prompts and output together."""
 _TAIL_BYTES = 8192
 
 
@@ -39,8 +43,8 @@ class CaseHandler(Protocol):
 
     held_s: float
 
-    async def call_model(self, message: dict[str, Any]) -> str:
-        """Make the model call. A PipelineError goes back into the pipeline; anything else ends the case."""
+    async def call_model(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Make the model call: what goes back into the pipeline. A PipelineError does so too; any other ends the case."""
 
     def record_step(self, message: dict[str, Any]) -> None:
         """Take down a finished function step."""
@@ -50,72 +54,88 @@ class CaseHandler(Protocol):
 class _Running:
     handler: CaseHandler
     outcome: asyncio.Future[Prediction]
+    timeout_s: float
+    deadline: float
+    timer: asyncio.TimerHandle | None = None
+    timed_out: bool = False
+    bytes: int = 0
     calls: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class WorkerProcess:
     """One confined worker with many cases in it at once."""
 
-    def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader,
-                 writer: asyncio.StreamWriter, scratch: Path) -> None:  # fmt: skip
+    def __init__(self, process: asyncio.subprocess.Process, scratch: Path, level: Level) -> None:
+        self.level = level
         self._process = process
-        self._reader = reader
-        self._writer = writer
         self._scratch = scratch
+        self._pipe: FrameProtocol | None = None
         self._running: dict[int, _Running] = {}
         self._next = 0
         self._tail = b""
         self._dead: WorkerDied | None = None
-        self._tasks: list[asyncio.Task[None]] = [asyncio.create_task(self._drain_output())]
-        self.level = "none"
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
+        self._draining = asyncio.create_task(self._drain_output())
+        self._reaper: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, directory: Path, *, params: dict[str, Any], isolation: Isolation) -> WorkerProcess:
-        """Start a worker on a variant directory.
+    async def start(cls, directory: Path, spec: PipelineSpec, level: Level) -> WorkerProcess:
+        """Start a worker on a variant directory, confined at `level`.
 
         Raises UsageError where the pipeline cannot be imported, IsolationError where the worker cannot be confined.
         """
-        ours, theirs = socket.socketpair()
         scratch = Path(tempfile.mkdtemp(prefix="fapo-worker-"))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-B", "-m", "fapo.evaluation.worker", str(theirs.fileno()),
-            str(os.getpid()),
-            pass_fds=[theirs.fileno()], env=_clean_environment(scratch), cwd=scratch,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
+        setup = WorkerSetup(
+            str(directory.resolve()), str(scratch), level, spec.params, spec.models, spec.limits.memory_mb * 2**20,
+            spec.openai_endpoint,
         )  # fmt: skip
-        theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours)
-        worker = cls(process, reader, writer, scratch)
+        ours, theirs = socket.socketpair()
         try:
-            await worker._begin(directory, params, isolation)
+            process = await _spawn(setup, theirs, scratch)
+        except BaseException:
+            ours.close()
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        finally:
+            theirs.close()
+        worker = cls(process, scratch, level)
+        try:
+            await worker._begin(ours, setup)
         except BaseException:
             await worker.close()
             raise
         return worker
 
-    async def _begin(self, directory: Path, params: dict[str, Any], isolation: Isolation) -> None:
-        self._send({"op": "start", "directory": str(directory.resolve()), "scratch": str(self._scratch),
-                    "params": params, "isolation": isolation, "memory_bytes": MEMORY_BYTES})  # fmt: skip
+    async def _begin(self, ours: socket.socket, setup: WorkerSetup) -> None:
+        self._pipe = await open_pipe(ours, self._take, self._ended)
+        self._pipe.send({"op": "start", "setup": setup.as_message()})
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                answer = await read_frame(self._reader)
+                answer = await self._answer
         except TimeoutError:
-            raise UsageError(f"importing pipeline.py took more than {START_TIMEOUT_S:.0f} s", path=directory) from None
+            text = f"importing pipeline.py took more than {START_TIMEOUT_S:.0f} s"
+            raise UsageError(text, path=setup.directory) from None
         if answer is None:
             await self._process.wait()
-            await self._tasks[0]
-            raise UsageError(f"the worker ended while it imported pipeline.py: {self._last_words()}", path=directory)
+            await self._draining
+            text = f"the worker ended while it imported pipeline.py: {self._last_words()}"
+            raise UsageError(text, path=setup.directory)
         if answer.get("op") == "broken":
-            raise (
-                IsolationError(str(answer["message"])) if answer["isolation"] else UsageError(str(answer["message"]))
-            )
-        self.level = str(answer["level"])
-        self._tasks.append(asyncio.create_task(self._listen()))
+            message = str(answer["message"])
+            raise IsolationError(message) if answer["isolation"] else UsageError(message)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def dead(self) -> bool:
         return self._dead is not None
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._running)
 
     async def run_case(self, inputs: dict[str, Any], handler: CaseHandler, *, timeout_s: float) -> Prediction:
         """Run one case. Raises PipelineError for its own fault, WorkerDied if the worker went down with it.
@@ -124,86 +144,107 @@ class WorkerProcess:
         """
         if self._dead is not None:
             raise self._dead
+        assert self._pipe is not None
         self._next += 1
         ident = self._next
-        running = self._running[ident] = _Running(handler, asyncio.get_running_loop().create_future())
-        self._send({"op": "run", "id": ident, "inputs": inputs})
+        deadline = self._loop.time() + timeout_s
+        running = self._running[ident] = _Running(handler, self._loop.create_future(), timeout_s, deadline)
+        running.timer = self._loop.call_at(deadline, self._expire, ident, running)
         try:
-            return await self._await_outcome(ident, running, timeout_s)
+            try:
+                self._pipe.send({"op": "run", "id": ident, "inputs": inputs})
+            except FrameError as error:
+                raise UsageError(f"a case's inputs are too large for the worker: {error}") from None
+            return await running.outcome
         finally:
-            self._running.pop(ident, None)
+            running.timer.cancel()
+            del self._running[ident]
             for call in running.calls:
                 call.cancel()
 
-    async def _await_outcome(self, ident: int, running: _Running, timeout_s: float) -> Prediction:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        while True:
-            held = running.handler.held_s
-            left = started + timeout_s + held - loop.time()
-            done, _ = await asyncio.wait({running.outcome}, timeout=max(left, 0))
-            if done:
-                return running.outcome.result()
-            if running.handler.held_s > held:
-                continue
-            self._send({"op": "cancel", "id": ident})
-            done, _ = await asyncio.wait({running.outcome}, timeout=CANCEL_GRACE_S)
-            if not done:
-                self._die(f"did not yield for {CANCEL_GRACE_S:.0f} s after its limit of {timeout_s:g} s", "timeout")
-            if isinstance(death := running.outcome.exception(), WorkerDied):
-                raise death
-            raise PipelineError(f"took longer than its limit of {timeout_s:g} s", kind="timeout")
+    def _expire(self, ident: int, running: _Running) -> None:
+        """The time of a case is up, unless it was held up: then its time is longer."""
+        until = running.deadline + running.handler.held_s
+        if until > self._loop.time():
+            running.timer = self._loop.call_at(until, self._expire, ident, running)
+            return
+        running.timed_out = True
+        assert self._pipe is not None
+        self._pipe.send({"op": "cancel", "id": ident})
+        reason = f"did not yield for {CANCEL_GRACE_S:.0f} s after its limit of {running.timeout_s:g} s"
+        running.timer = self._loop.call_later(CANCEL_GRACE_S, self._die, reason, "timeout")
 
-    async def _listen(self) -> None:
+    def _ended(self, error: FrameError | None) -> None:
+        if not self._answer.done():
+            self._answer.set_result(None)
+        elif error is not None:
+            self._die(f"the worker broke the protocol: {error}")
+        elif self._dead is None:
+            self._reaper = asyncio.create_task(self._report_end())
+
+    async def _report_end(self) -> None:
+        """Wait for the worker's last words before its cases hear of its end."""
+        await asyncio.wait([self._draining], timeout=1.0)
+        self._die(f"the worker ended: {self._last_words()}")
+
+    def _take(self, message: dict[str, Any], size: int) -> None:
+        if not self._answer.done():
+            self._answer.set_result(message)
+            return
         try:
-            while (message := await read_frame(self._reader)) is not None:
-                self._handle(message)
-            self._die(f"the worker ended: {self._last_words()}")
-        except (FrameError, KeyError, TypeError, ValueError) as error:
-            self._die(f"the worker broke the protocol: {type(error).__name__}: {error}")
+            self._handle(message, size)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FrameError(f"{type(error).__name__}: {error}") from None
 
-    def _handle(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any], size: int) -> None:
         running = self._running.get(message["id"])
         if running is None or running.outcome.done():
             return
+        running.bytes += size
+        if running.bytes > MAX_CASE_BYTES:
+            limit = f"its steps, prompts and output come to more than {MAX_CASE_BYTES // 2**20} MiB"
+            running.outcome.set_exception(PipelineError(limit, kind="limit"))
+            return
         match message["op"]:
             case "llm":
-                task = asyncio.create_task(self._call_model(running, message))
+                task = self._loop.create_task(self._call_model(running, message))
                 running.calls.add(task)
                 task.add_done_callback(running.calls.discard)
             case "step":
                 running.handler.record_step(message)
             case "done":
                 evidence = tuple(str(item) for item in message["evidence"])
-                running.outcome.set_result(Prediction(message["output"], evidence))
+                self._settle(running, Prediction(message["output"], evidence))
             case "failed":
                 step = message["step"]
                 error = PipelineError(str(message["message"]), kind=str(message["kind"]), step=step and str(step))
-                running.outcome.set_exception(error)
+                self._settle(running, error)
             case other:
                 raise ValueError(f"unknown message {other!r}")
 
+    def _settle(self, running: _Running, outcome: Prediction | Exception) -> None:
+        if running.timed_out:
+            outcome = PipelineError(f"took longer than its limit of {running.timeout_s:g} s", kind="timeout")
+        if isinstance(outcome, Exception):
+            running.outcome.set_exception(outcome)
+        else:
+            running.outcome.set_result(outcome)
+
     async def _call_model(self, running: _Running, message: dict[str, Any]) -> None:
+        assert self._pipe is not None
         try:
-            text = await running.handler.call_model(message)
-            self._send({"op": "reply", "call": message["call"], "text": text})
+            reply = await running.handler.call_model(message)
         except PipelineError as error:
-            self._send(
-                {
-                    "op": "reply",
-                    "call": message["call"],
-                    "kind": error.kind,
-                    "message": str(error),
-                    "step": error.step,
-                }
-            )
+            reply = {"kind": error.kind, "message": str(error), "step": error.step}
         except Exception as error:  # noqa: BLE001 - carried to the case that waits for it, which raises it
             if not running.outcome.done():
                 running.outcome.set_exception(error)
-
-    def _send(self, message: dict[str, Any]) -> None:
-        if not self._writer.is_closing():
-            self._writer.write(encode_frame(message))
+            return
+        try:
+            self._pipe.send({"op": "reply", "call": message["call"], **reply})
+        except FrameError as error:
+            refusal = {"kind": "limit", "message": f"the reply is too long: {error}", "step": None}
+            self._pipe.send({"op": "reply", "call": message["call"], **refusal})
 
     def _die(self, reason: str, kind: str = "died") -> None:
         self._dead = self._dead or WorkerDied(reason, kind)
@@ -225,14 +266,26 @@ class WorkerProcess:
 
     async def close(self) -> None:
         """End the worker and remove its private folder."""
-        self._writer.close()
+        self._dead = self._dead or WorkerDied("the worker was closed")
+        if self._pipe is not None:
+            self._pipe.close()
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._draining.cancel()
+        await asyncio.gather(self._draining, return_exceptions=True)
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+async def _spawn(setup: WorkerSetup, theirs: socket.socket, scratch: Path) -> asyncio.subprocess.Process:
+    # In a process namespace of its own the worker cannot see its parent; there bubblewrap ends it.
+    parent = 0 if setup.level == "full" else os.getpid()
+    worker = [sys.executable, "-I", "-B", "-m", "fapo.evaluation.worker", str(theirs.fileno()), str(parent)]
+    return await asyncio.create_subprocess_exec(
+        *outer_command(setup.policy, setup.level), *worker,
+        pass_fds=[theirs.fileno()], env=_clean_environment(scratch), cwd=scratch, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
 
 
 def _clean_environment(scratch: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fapo.data import find_builtin
-from fapo.errors import ScorerError, UsageError
+from fapo.errors import PipelineError, ScorerError, UsageError
 from fapo.records import Case, Prediction, Score
 
 
@@ -25,7 +25,27 @@ class ScoreFunction:
     function: Callable[[Case, Prediction], Score]
 
     def __call__(self, case: Case, prediction: Prediction) -> Score:
-        """Score one prediction. Raises ScorerError where the function raises or leaves [0, 1]."""
+        """Score one prediction.
+
+        Where the function raises or breaks its contract, and does so for an empty output too, that is its own fault:
+        ScorerError. If it can score the case, and only this output makes it fail, the output is at fault:
+        PipelineError of kind `unscorable`.
+        """
+        try:
+            return self._ask(case, prediction)
+        except ScorerError as error:
+            if not any(self._can_score(case, Prediction(empty)) for empty in ("", None)):
+                raise
+            raise PipelineError(f"the score function cannot read its output: {error}", kind="unscorable") from error
+
+    def _can_score(self, case: Case, prediction: Prediction) -> bool:
+        try:
+            self._ask(case, prediction)
+        except ScorerError:
+            return False
+        return True
+
+    def _ask(self, case: Case, prediction: Prediction) -> Score:
         try:
             score = self.function(case, prediction)
         except Exception as error:

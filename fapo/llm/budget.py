@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 from fapo.errors import BudgetExceeded
@@ -13,36 +12,62 @@ from fapo.records import Usage
 Purpose = Literal["task", "judge", "optimizer"]
 
 
-class Reservation:
-    """Room for one call that is being made. Settle it as soon as its reply is here."""
+@dataclass(slots=True)
+class _Seen:
+    """What the settled calls of one model came to. Calls of unknown cost or length do not count into the means."""
 
-    def __init__(self, budget: Budget, model: str, estimate_usd: float) -> None:
+    priced: int = 0
+    usd: float = 0.0
+    counted: int = 0
+    tokens: int = 0
+
+    @property
+    def mean_usd(self) -> float | None:
+        return self.usd / self.priced if self.priced else None
+
+    @property
+    def mean_tokens(self) -> float | None:
+        return self.tokens / self.counted if self.counted else None
+
+
+class Reservation:
+    """Room for one call that is being made. Settle it as soon as its reply is here; release it in any case."""
+
+    def __init__(self, budget: Budget, model: str, usd: float, tokens: float) -> None:
         self._budget = budget
         self._model = model
-        self._estimate_usd = estimate_usd
+        self.usd = usd
+        self.tokens = tokens
 
     def settle(self, purpose: Purpose, usage: Usage) -> None:
-        """Charge what the call cost. A cost that is unknown counts against the limit with its estimate."""
-        self._budget._settle(self._model, purpose, usage, self._estimate_usd)
+        """Charge what the call cost. What is unknown counts against the limits with its estimate."""
+        self._budget._settle(self._model, purpose, usage, self)
+
+    def release(self) -> None:
+        """Give the room back: the call is over."""
+        self._budget._release(self)
 
 
 class Budget:
-    """Limits on dollars and on model calls; None is no limit.
+    """Limits on dollars, on model calls and on tokens (prompt and reply); None is no limit.
 
-    Calls in flight hold room at the mean cost of their model. A call that may no longer fit waits until others have
+    Calls in flight hold room at the means of their model. A call that may no longer fit waits until others have
     come in, so that neither concurrency overspends nor a cautious estimate ends a run that could go on.
     """
 
-    def __init__(self, *, usd: float | None = None, calls: int | None = None) -> None:
+    def __init__(self, *, usd: float | None = None, calls: int | None = None, tokens: int | None = None) -> None:
         self.usd = usd
         self.calls = calls
+        self.tokens = tokens
         self._spent: dict[Purpose, Usage] = {}
-        self._known: dict[str, tuple[int, float]] = {}
+        self._seen: dict[str, _Seen] = {}
         self._counted_usd = 0.0
         self._counted_calls = 0
+        self._counted_tokens = 0.0
         self._held_usd = 0.0
+        self._held_tokens = 0.0
         self._in_flight = 0
-        self._released = asyncio.Event()
+        self._released: asyncio.Event | None = None
 
     def spent(self, purpose: Purpose | None = None) -> Usage:
         """What one spender has used, or all of them together."""
@@ -55,58 +80,79 @@ class Budget:
         """Dollars that are not spent, leaving calls in flight aside; None without a limit."""
         return None if self.usd is None else max(self.usd - self._counted_usd, 0.0)
 
+    def expected_tokens(self, model: str) -> int | None:
+        """What a call of this model has used in the mean, prompt and reply; None before the first."""
+        seen = self._seen.get(model)
+        return None if seen is None or seen.mean_tokens is None else round(seen.mean_tokens)
+
     def charge(self, purpose: Purpose, usage: Usage) -> None:
-        """Take down what was used elsewhere: cached replies, an agent's session, an interrupted run."""
+        """Take down what was used elsewhere: cached replies, an agent's session, an interrupted run.
+
+        Its dollars count against the limit; calls and tokens are limited for those that go through `reserve`.
+        """
         self._spent[purpose] = self.spent(purpose) + usage
         self._counted_usd += usage.cost_usd or 0.0
 
-    @asynccontextmanager
-    async def reserve(self, model: str, guess_usd: float | None = None) -> AsyncIterator[Reservation]:
-        """Hold room for one call while the context lasts; `guess_usd` serves while no call's cost is known.
+    async def reserve(self, model: str, guess_usd: float | None = None) -> Reservation:
+        """Hold room for one call; `guess_usd` serves while no call's cost is known.
 
-        Raises BudgetExceeded when the limit leaves no room for it.
+        Raises BudgetExceeded when a limit leaves no room for it.
         """
+        seen = self._seen.get(model)
+        if seen is None:
+            seen = self._seen[model] = _Seen()
         while True:
-            mean = self._mean(model)
-            estimate = guess_usd or 0.0 if mean is None else mean
+            mean = seen.mean_usd
+            held = Reservation(self, model, guess_usd or 0.0 if mean is None else mean, seen.mean_tokens or 0.0)
             self._check(mean or 0.0)
-            if self._fits(estimate):
+            if self._fits(held):
                 break
-            await self._released.wait()
+            released = self._released = self._released or asyncio.Event()
+            await released.wait()
         self._in_flight += 1
-        self._held_usd += estimate
-        try:
-            yield Reservation(self, model, estimate)
-        finally:
-            self._in_flight -= 1
-            # Sums of floats drift; an idle budget holds nothing.
-            self._held_usd = self._held_usd - estimate if self._in_flight else 0.0
+        self._held_usd += held.usd
+        self._held_tokens += held.tokens
+        return held
+
+    def _release(self, held: Reservation) -> None:
+        self._in_flight -= 1
+        # Sums of floats drift; an idle budget holds nothing.
+        self._held_usd = self._held_usd - held.usd if self._in_flight else 0.0
+        self._held_tokens = self._held_tokens - held.tokens if self._in_flight else 0.0
+        if self._released is not None:
             self._released.set()
-            self._released = asyncio.Event()
+            self._released = None
 
-    def _mean(self, model: str) -> float | None:
-        calls, usd = self._known.get(model, (0, 0.0))
-        return usd / calls if calls else None
-
-    def _check(self, mean: float) -> None:
+    def _check(self, mean_usd: float) -> None:
         if self.calls is not None and self._counted_calls >= self.calls:
             raise BudgetExceeded(f"the limit of {self.calls:,} model calls is reached")
-        if self.usd is not None and (self._counted_usd >= self.usd or self._counted_usd + mean > self.usd):
+        if self.tokens is not None and self._counted_tokens >= self.tokens:
+            raise BudgetExceeded(f"the limit of {self.tokens:,} tokens is reached")
+        if self.usd is not None and (self._counted_usd >= self.usd or self._counted_usd + mean_usd > self.usd):
             spent = f"${self._counted_usd:.4f} of ${self.usd:g} is spent"
             raise BudgetExceeded(f"the budget leaves no room for another model call: {spent}")
 
-    def _fits(self, estimate: float) -> bool:
+    def _fits(self, held: Reservation) -> bool:
         if not self._in_flight:
             return True
         if self.calls is not None and self._counted_calls + self._in_flight >= self.calls:
             return False
-        return self.usd is None or self._counted_usd + self._held_usd + estimate <= self.usd
+        if self.tokens is not None and self._counted_tokens + self._held_tokens + held.tokens > self.tokens:
+            return False
+        return self.usd is None or self._counted_usd + self._held_usd + held.usd <= self.usd
 
-    def _settle(self, model: str, purpose: Purpose, usage: Usage, estimate: float) -> None:
+    def _settle(self, model: str, purpose: Purpose, usage: Usage, held: Reservation) -> None:
         self.charge(purpose, usage)
         self._counted_calls += 1
+        seen = self._seen.setdefault(model, _Seen())
         if usage.cost_usd is None:
-            self._counted_usd += estimate
+            self._counted_usd += held.usd
         else:
-            calls, usd = self._known.get(model, (0, 0.0))
-            self._known[model] = (calls + 1, usd + usage.cost_usd)
+            seen.priced += 1
+            seen.usd += usage.cost_usd
+        if usage.input_tokens is None or usage.output_tokens is None:
+            self._counted_tokens += held.tokens
+        else:
+            self._counted_tokens += usage.input_tokens + usage.output_tokens
+            seen.counted += 1
+            seen.tokens += usage.input_tokens + usage.output_tokens

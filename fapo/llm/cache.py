@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -10,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fapo.errors import UsageError
@@ -20,6 +21,7 @@ _VERSION = 1
 _DAY_S = 86_400.0
 _TRIM_EVERY = 256
 _KEPT = ("text", "model", "finish_reason", "input_tokens", "output_tokens", "cost_usd", "latency_s")
+_KEPT_IF_ANY = ("tool_calls", "embeddings")
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +35,8 @@ class CacheInfo:
 class ReplyCache:
     """Replies by request key. Calls block for some ten microseconds.
 
-    A reply survives a kill of this process once `put` has returned. Errors are never stored: the caller only puts
+    Replies that arrive together are written together: one survives a kill of this process as soon as the event loop
+    has come round, or once `put` has returned where there is no loop. Errors are never stored: the caller only puts
     replies. Beyond `max_bytes` the replies that were not used for the longest time go.
     """
 
@@ -47,6 +50,7 @@ class ReplyCache:
         self._now = now
         self._puts = 0
         self._broken = False
+        self._pending: dict[bytes, ModelReply] = {}
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._create()
@@ -86,6 +90,8 @@ class ReplyCache:
 
     def get(self, key: bytes) -> ModelReply | None:
         """The reply kept under `key`, marked as cached. Raises UsageError if the file is damaged."""
+        if key in self._pending:
+            return replace(self._pending[key], cached=True)
         with self._explained():
             row = self._db.execute("SELECT reply, used FROM replies WHERE key = ?", (key,)).fetchone()
         if row is None:
@@ -96,11 +102,33 @@ class ReplyCache:
 
     def put(self, key: bytes, reply: ModelReply) -> None:
         """Keep `reply`. If the disk is full or the file cannot be written, warns once and goes on without."""
-        fields = asdict(reply)
-        text = json.dumps({name: fields[name] for name in _KEPT})
-        self._write("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", (key, text, self._now()))
-        self._puts += 1
-        if self._puts % _TRIM_EVERY == 0:
+        if self._broken:
+            return
+        self._pending[key] = reply
+        if len(self._pending) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what was put since the last time, in one transaction."""
+        replies, self._pending = self._pending, {}
+        if not replies or self._broken:
+            return
+        now = self._now()
+        rows = [(key, _kept(reply), now) for key, reply in replies.items()]
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            self._give_up(error)
+        self._puts += len(rows)
+        if self._puts >= _TRIM_EVERY:
+            self._puts = 0
             self.trim()
 
     def trim(self) -> None:
@@ -111,18 +139,21 @@ class ReplyCache:
 
     def info(self) -> CacheInfo:
         """How many replies there are, and the bytes that they fill."""
+        self.flush()
         with self._explained():
             (entries,) = self._db.execute("SELECT count(*) FROM replies").fetchone()
             return CacheInfo(self.path, entries, self._live_bytes())
 
     def clear(self) -> None:
         """Forget every reply and give the space back."""
+        self.flush()
         with self._explained():
             self._db.execute("DELETE FROM replies")
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
+        self.flush()
         self._db.close()
 
     def _live_bytes(self) -> int:
@@ -138,8 +169,11 @@ class ReplyCache:
         try:
             self._db.execute(statement, values)
         except sqlite3.Error as error:
-            self._broken = True
-            _log.warning("%s: replies are no longer cached: %s", self.path, error)
+            self._give_up(error)
+
+    def _give_up(self, error: sqlite3.Error) -> None:
+        self._broken = True
+        _log.warning("%s: replies are no longer cached: %s", self.path, error)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -159,3 +193,8 @@ class ReplyCache:
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             return "end the process that locks it"
         return "check the disk, or set FAPO_CACHE_DIR to another folder"
+
+
+def _kept(reply: ModelReply) -> str:
+    fields = {name: getattr(reply, name) for name in _KEPT}
+    return json.dumps(fields | {name: kept for name in _KEPT_IF_ANY if (kept := getattr(reply, name))})

@@ -1,24 +1,49 @@
-"""The LiteLLM seam: its only importer."""
+"""The LiteLLM seam: its only importer.
+
+A call takes one of two ways. The ordinary one is `litellm.acompletion`. The short one posts the request that LiteLLM
+would send, from a template learned on two calls of the ordinary kind (`wire.py`), and costs a tenth of the CPU. Whatever
+it cannot be sure of (other content than text, tools, a status that needs LiteLLM's knowledge) goes the ordinary way.
+It uses LiteLLM's `shared_session` and `client` arguments, `get_ssl_configuration` and the providers' `transform_response`:
+tests/llm/test_short_way.py holds that both ways agree.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import gc
+import json
 import logging
 import os
 import time
 import warnings
+from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
-from fapo.errors import CredentialsError, PipelineError, UsageError
+import aiohttp
+
+from fapo.errors import CredentialsError, FapoError, PipelineError, ProviderError, UsageError
 from fapo.llm.endpoints import Endpoint
-from fapo.llm.requests import sample_seed
-from fapo.llm.translate import plain_text, translate
-from fapo.records import ModelReply, ModelRequest
+from fapo.llm.prices import ModelPrice
+from fapo.llm.requests import plain_texts, sample_seed
+from fapo.llm.shapes import Lesson, Shapes
+from fapo.llm.translate import Retryable, plain_text, translate, translate_answer
+from fapo.llm.wire import RequestTemplate
+from fapo.records import ModelReply, ModelRequest, Usage
 
 # These may find credentials in places other than variables: a metadata service, a login, a profile.
 _AMBIENT = frozenset({"azure", "azure_ai", "bedrock", "bedrock_converse", "sagemaker", "sagemaker_chat", "vertex_ai"})
+# They report costs of their own in headers, which only LiteLLM reads.
+_ORDINARY_ONLY = frozenset({"litellm_proxy", "openrouter"})
+# They take the shared session inside a client of LiteLLM's only.
+_WANT_A_CLIENT = frozenset({"anthropic", "gemini"})
 _ASSUMED_OUTPUT_TOKENS = 1000
+_LESSON_S = 1.0
+_STANDARD_REASONS = frozenset({"stop", "length", "content_filter"})
+_RETRIED = frozenset({408, 409, 425, 429})
+_EXPIRED = frozenset({401, 403})
+_sent: ContextVar[Lesson | None] = ContextVar("sent", default=None)
 
 
 @functools.cache
@@ -38,30 +63,293 @@ def _litellm() -> Any:
     litellm.drop_params = True
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Its millions of objects live as long as the process: a garbage collector that walks them halts every call.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
     return litellm
 
 
-async def call(request: ModelRequest, endpoint: Endpoint, timeout_s: float) -> ModelReply:
-    """One attempt. Raises Retryable, or what no retry mends: CredentialsError, ProviderError, PipelineError."""
-    litellm = _litellm()
-    seed = sample_seed(request) if endpoint.free else None
-    params = request.params if seed is None else {**request.params, "seed": seed}
-    started = time.monotonic()
+def load() -> None:
+    """Import LiteLLM now: from another thread, while there is something else to do."""
+    _litellm()
+
+
+class LiteLLMClient:
+    """Makes single attempts. One event loop at a time; `aclose` before it ends."""
+
+    def __init__(self, *, short_way: bool = True) -> None:
+        self._short_way = short_way
+        self._session: aiohttp.ClientSession | None = None
+        self._watched: aiohttp.ClientSession | None = None
+        self._wrapped: Any = None
+        self._shapes = Shapes()
+
+    async def call(self, request: ModelRequest, endpoint: Endpoint, timeout_s: float) -> ModelReply:
+        """One attempt. Raises Retryable, or what no retry mends: CredentialsError, ProviderError, PipelineError."""
+        seed = sample_seed(request) if endpoint.free else None
+        params = request.params if seed is None else {**request.params, "seed": seed}
+        if request.texts:
+            return await self._embed(request, endpoint, timeout_s)
+        texts = plain_texts(request) if self._short_way and provider_of(endpoint.model) not in _ORDINARY_ONLY else None
+        if texts is None:
+            return await self._ordinary(request, endpoint, params, timeout_s, None)
+        shape = self._shapes.of(endpoint, request, params)
+        lesson = await shape.template_or_lesson(texts, _LESSON_S)
+        if isinstance(lesson, RequestTemplate):
+            reply = await self._short(lesson, texts, request, endpoint, timeout_s)
+            if isinstance(reply, ModelReply):
+                return reply
+            if reply in _EXPIRED:
+                shape.forget()
+            return await self._ordinary(request, endpoint, params, timeout_s, None)
+        return await self._watch(request, endpoint, params, timeout_s, lesson)
+
+    # -- the ordinary way
+
+    async def _watch(
+        self, request: ModelRequest, endpoint: Endpoint, params: dict[str, Any], timeout_s: float, lesson: Lesson | None
+    ) -> ModelReply:
+        answered = False
+        try:
+            reply = await self._ordinary(request, endpoint, params, timeout_s, lesson)
+            answered = True
+            return reply
+        finally:
+            if lesson is not None:
+                lesson.end(answered=answered)
+
+    async def _ordinary(
+        self, request: ModelRequest, endpoint: Endpoint, params: dict[str, Any], timeout_s: float, lesson: Lesson | None
+    ) -> ModelReply:
+        litellm = _litellm()
+        started = time.monotonic()
+        _sent.set(lesson)
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await litellm.acompletion(
+                    model=endpoint.model, messages=list(request.messages), api_base=endpoint.api_base,
+                    api_key=endpoint.api_key, timeout=timeout_s, num_retries=0, **self._transport(endpoint), **params,
+                )  # fmt: skip
+        # LiteLLM raises its own classes, its providers' and plain Python ones: whatever comes out of it is sorted here.
+        except Exception as error:  # noqa: BLE001
+            if isinstance(error, TimeoutError):
+                error = TimeoutError(f"no reply within {timeout_s:g} s")
+            raise translate(error, request.model, _key_name(endpoint)) from None
+        finally:
+            _sent.set(None)
+        if response is None:
+            # What is left of the second HTTP 422 in a row; LiteLLM repeats the first without the refused parameters.
+            text = f"{request.model}: the endpoint cannot process the request (HTTP 422)"
+            raise PipelineError(text, kind="bad_request")
+        return _reply(response, request, endpoint, time.monotonic() - started)
+
+    def _transport(self, endpoint: Endpoint) -> dict[str, Any]:
+        """The arguments by which LiteLLM uses a session that tells what it sends."""
+        if self._watched is None:
+            self._open()
+        if provider_of(endpoint.model) not in _WANT_A_CLIENT:
+            return {"shared_session": self._watched}
+        if self._wrapped is None:
+            self._wrapped = _http_module().AsyncHTTPHandler(shared_session=self._watched)
+        return {"client": self._wrapped}
+
+    def _open(self) -> None:
+        configured = _http_module().get_ssl_configuration()
+        connector = aiohttp.TCPConnector(
+            limit=0, ttl_dns_cache=300, keepalive_timeout=60.0, ssl=True if configured is None else configured
+        )
+        # Cookies would tie unrelated calls together; LiteLLM keeps none either.
+        jar = aiohttp.DummyCookieJar()
+        watch = aiohttp.TraceConfig()
+        watch.on_request_start.append(_note_request)
+        watch.on_request_chunk_sent.append(_note_body)
+        self._watched = aiohttp.ClientSession(connector=connector, cookie_jar=jar, trace_configs=[watch])
+        self._session = aiohttp.ClientSession(connector=connector, connector_owner=False, cookie_jar=jar)
+
+    async def _embed(self, request: ModelRequest, endpoint: Endpoint, timeout_s: float) -> ModelReply:
+        litellm = _litellm()
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await litellm.aembedding(
+                    model=endpoint.model, input=list(request.texts), api_base=endpoint.api_base,
+                    api_key=endpoint.api_key, timeout=timeout_s, num_retries=0, **request.params,
+                )  # fmt: skip
+            vectors = tuple(tuple(float(x) for x in item["embedding"]) for item in response.data)
+        except Exception as error:  # noqa: BLE001  # as above
+            raise translate(error, request.model, _key_name(endpoint)) from None
+        tokens = getattr(response.usage, "prompt_tokens", None) or None
+        cost = 0.0 if endpoint.free else _response_cost(response, endpoint.model) if tokens else None
+        latency_s = time.monotonic() - started
+        return ModelReply("", request.model, None, tokens, 0, cost, latency_s, embeddings=vectors)
+
+    # -- the short way
+
+    async def _short(
+        self, template: RequestTemplate, texts: tuple[str, ...], request: ModelRequest, endpoint: Endpoint,
+        timeout_s: float,
+    ) -> ModelReply | int:  # fmt: skip
+        """Post what LiteLLM would; an HTTP status where it has to say what the answer means."""
+        assert self._session is not None
+        started = time.monotonic()
+        try:
+            async with self._session.post(
+                template.url, data=template.fill(texts), headers=template.headers, allow_redirects=False,
+                timeout=_timeout(timeout_s),
+            ) as response:  # fmt: skip
+                payload = await response.read()
+        except TimeoutError:
+            raise Retryable(ProviderError(f"{request.model}: no reply within {timeout_s:g} s")) from None
+        except aiohttp.ClientError as error:
+            raise Retryable(ProviderError(f"{request.model}: {plain_text(error)}")) from None
+        latency_s = time.monotonic() - started
+        if response.status == 200:
+            return _read(payload, response, request, endpoint, latency_s)
+        if response.status in _RETRIED or response.status >= 500:
+            raise _refused(response.status, payload, response.headers, request.model, endpoint)
+        return response.status
+
+    async def aclose(self) -> None:
+        """Close what LiteLLM and this client keep open in this event loop."""
+        self._shapes = Shapes()
+        for session in (self._session, self._watched):
+            if session is not None:
+                await session.close()
+        self._session = self._watched = self._wrapped = None
+        if not _litellm.cache_info().currsize:
+            return
+        litellm = _litellm()
+        await litellm.close_litellm_async_clients()
+        # A closed client would otherwise be handed out again.
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        await litellm.litellm_core_utils.logging_worker.GLOBAL_LOGGING_WORKER.stop()
+
+    def provider(self, endpoint: Endpoint) -> str:
+        """Whose limits a call counts against: an address of its own, or LiteLLM's name for the provider."""
+        return endpoint.api_base or provider_of(endpoint.model) or endpoint.model
+
+    def known_price(self, model: str) -> bool:
+        return known_price(model)
+
+    def estimate_cost(self, request: ModelRequest, endpoint: Endpoint) -> float | None:
+        return estimate_cost(request, endpoint)
+
+
+@functools.cache
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds)
+
+
+async def _note_request(_: aiohttp.ClientSession, __: Any, sent: aiohttp.TraceRequestStartParams) -> None:
+    if (lesson := _sent.get()) is not None:
+        lesson.begin(str(sent.url), dict(sent.headers))
+
+
+async def _note_body(_: aiohttp.ClientSession, __: Any, sent: aiohttp.TraceRequestChunkSentParams) -> None:
+    if (lesson := _sent.get()) is not None:
+        lesson.take(sent.chunk)
+
+
+def _http_module() -> Any:
+    return _litellm().llms.custom_httpx.http_handler
+
+
+@functools.cache
+def provider_of(model: str) -> str | None:
+    """LiteLLM's name for the provider of a model string; None for an unknown one."""
     try:
-        async with asyncio.timeout(timeout_s):
-            response = await litellm.acompletion(
-                model=endpoint.model, messages=list(request.messages), api_base=endpoint.api_base,
-                api_key=endpoint.api_key, timeout=timeout_s, num_retries=0, **params,
-            )  # fmt: skip
-    # LiteLLM raises its own classes, its providers' and plain Python ones: whatever comes out of it is sorted here.
+        return str(_litellm().get_llm_provider(model)[1])
+    except Exception:  # noqa: BLE001  # any of its many classes says that the string has no provider
+        return None
+
+
+@functools.cache
+def _config(model: str) -> Any:
+    """LiteLLM's knowledge of how a provider's chat replies are to be read."""
+    litellm = _litellm()
+    name, provider, _, _ = litellm.get_llm_provider(model)
+    kind = litellm.LlmProviders(provider)
+    return litellm.utils.ProviderConfigManager.get_provider_chat_config(model=name, provider=kind)
+
+
+class _Unheard:
+    """Takes the place of LiteLLM's log of a call."""
+
+    optional_params: Mapping[str, Any] = {}
+
+    def post_call(self, *_: Any, **__: Any) -> None: ...
+
+
+def _read(
+    payload: bytes, response: aiohttp.ClientResponse, request: ModelRequest, endpoint: Endpoint, latency_s: float
+) -> ModelReply:
+    """The reply in an HTTP 200. Raises Retryable for what is none: it was sent, so it may have been charged."""
+    try:
+        body = json.loads(payload)
+    except ValueError:
+        raise _unusable(request.model, "the reply is not JSON", endpoint) from None
+    if not isinstance(body, dict):
+        raise _unusable(request.model, "the reply is not a JSON object", endpoint)
+    if (plain := _plain_reply(body, request, endpoint, latency_s)) is not None:
+        return plain
+    if body.get("error"):
+        raise _refused(200, payload, response.headers, request.model, endpoint)
+    try:
+        return _reply(_parse(payload, body, endpoint.model), request, endpoint, latency_s)
+    # Whatever LiteLLM's parsers raise says the same: this is no reply.
     except Exception as error:  # noqa: BLE001
-        if isinstance(error, TimeoutError):
-            error = TimeoutError(f"no reply within {timeout_s:g} s")
-        raise translate(error, request.model, _key_name(endpoint)) from None
-    if response is None:
-        # What is left of the second HTTP 422 in a row; LiteLLM repeats the first one without the refused parameters.
-        raise PipelineError(f"{request.model}: the endpoint cannot process the request (HTTP 422)", kind="bad_request")
-    return _reply(response, request, endpoint, time.monotonic() - started)
+        raise _unusable(request.model, f"the reply cannot be read ({plain_text(error)})", endpoint) from None
+
+
+def _plain_reply(
+    body: dict[str, Any], request: ModelRequest, endpoint: Endpoint, latency_s: float
+) -> ModelReply | None:
+    """An ordinary text reply in OpenAI's format, which most providers speak; None for anything else."""
+    try:
+        (choice,) = body["choices"]
+        text, reason = choice["message"]["content"], choice["finish_reason"]
+        usage = body.get("usage") or {}
+        tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    plain = isinstance(text, str) and "think" not in text and not choice["message"].get("tool_calls")
+    if not plain or reason not in _STANDARD_REASONS or not all(isinstance(count, int) for count in tokens):
+        return None
+    known = bool(tokens[0])
+    cost = 0.0 if endpoint.free else _price(endpoint.model).cost(usage) if known else None
+    return ModelReply(
+        text, request.model, reason, tokens[0] if known else None, tokens[1] if known else None, cost, latency_s
+    )
+
+
+def _parse(payload: bytes, body: dict[str, Any], model: str) -> Any:
+    """The reply as LiteLLM's response object. Raises whatever its parsers raise."""
+    import httpx  # noqa: PLC0415  # what LiteLLM's parsers take; it comes with LiteLLM
+
+    litellm = _litellm()
+    raw = httpx.Response(200, content=payload, headers={"content-type": "application/json"})
+    return _config(model).transform_response(
+        model=litellm.get_llm_provider(model)[0], raw_response=raw, model_response=litellm.ModelResponse(),
+        logging_obj=_Unheard(), request_data={}, messages=[], optional_params={}, litellm_params={}, encoding=None,
+        api_key=None, json_mode=False,
+    )  # fmt: skip
+
+
+def _unusable(model: str, why: str, endpoint: Endpoint) -> Retryable:
+    charged = Usage() if endpoint.free else Usage(input_tokens=None, output_tokens=None, cost_usd=None)
+    return Retryable(ProviderError(f"{model}: {why}"), charged=charged)
+
+
+def _refused(
+    status: int, payload: bytes, headers: Mapping[str, str], model: str, endpoint: Endpoint
+) -> FapoError | Retryable:
+    """What an answer means that is no reply: a limit, an outage, or what its error code says."""
+    try:
+        error = json.loads(payload).get("error")
+    except (ValueError, AttributeError):
+        error = None
+    return translate_answer(status, error, model, _key_name(endpoint), headers)
 
 
 def _reply(response: Any, request: ModelRequest, endpoint: Endpoint, latency_s: float) -> ModelReply:
@@ -69,18 +357,20 @@ def _reply(response: Any, request: ModelRequest, endpoint: Endpoint, latency_s: 
     usage: Any = getattr(response, "usage", None)
     # LiteLLM fills in zeros where the provider reports nothing; no prompt has zero tokens.
     known = bool(usage and usage.prompt_tokens)
+    calls = (choice.message.tool_calls or ()) if choice else ()
     return ModelReply(
         text=(choice.message.content or "") if choice else "",
         model=request.model,
         finish_reason=choice.finish_reason if choice else None,
         input_tokens=usage.prompt_tokens if known else None,
         output_tokens=usage.completion_tokens if known else None,
-        cost_usd=0.0 if endpoint.free else _cost(response, endpoint.model) if known else None,
+        cost_usd=0.0 if endpoint.free else _response_cost(response, endpoint.model) if known else None,
         latency_s=latency_s,
+        tool_calls=tuple(call.model_dump(exclude_none=True) for call in calls),
     )
 
 
-def _cost(response: Any, model: str) -> float | None:
+def _response_cost(response: Any, model: str) -> float | None:
     """Dollars, cached and long prompts included; None where the price is unknown."""
     if not known_price(model):
         return None
@@ -89,6 +379,17 @@ def _cost(response: Any, model: str) -> float | None:
     # It raises bare exceptions; a reply that was paid for is not lost over its price.
     except Exception:  # noqa: BLE001
         return None
+
+
+@functools.cache
+def _price(model: str) -> ModelPrice:
+    litellm = _litellm()
+
+    def full_cost(usage: Mapping[str, Any]) -> float | None:
+        response = litellm.ModelResponse(usage=litellm.Usage(**usage), model=litellm.get_llm_provider(model)[0])
+        return _response_cost(response, model)
+
+    return ModelPrice(full_cost)
 
 
 @functools.cache
@@ -108,9 +409,13 @@ def estimate_cost(request: ModelRequest, endpoint: Endpoint) -> float | None:
         return 0.0 if endpoint.free else None
     info = _litellm().get_model_info(endpoint.model)
     asked = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
-    output = asked if isinstance(asked, int) else _ASSUMED_OUTPUT_TOKENS
-    letters = sum(len(message["content"]) for message in request.messages)
+    output = 0 if request.texts else asked if isinstance(asked, int) else _ASSUMED_OUTPUT_TOKENS
+    letters = sum(map(len, request.texts)) + sum(_letters(message.get("content")) for message in request.messages)
     return float(letters / 4 * info["input_cost_per_token"] + output * info["output_cost_per_token"])
+
+
+def _letters(content: Any) -> int:
+    return len(content) if isinstance(content, str) else len(json.dumps(content))
 
 
 def check_model(model: str) -> None:
@@ -131,19 +436,5 @@ def check_model(model: str) -> None:
 
 def _key_name(endpoint: Endpoint) -> str:
     """The variable that usually holds the key of the model's provider."""
-    try:
-        provider = _litellm().get_llm_provider(endpoint.model)[1]
-    except Exception:  # noqa: BLE001  # as in check_model
-        return "its key"
-    return "its credentials" if provider in _AMBIENT else f"{provider.upper()}_API_KEY"
-
-
-async def aclose() -> None:
-    """Close what LiteLLM keeps open in this event loop."""
-    if not _litellm.cache_info().currsize:
-        return
-    litellm = _litellm()
-    await litellm.close_litellm_async_clients()
-    # A closed client would otherwise be handed out again.
-    litellm.in_memory_llm_clients_cache.flush_cache()
-    await litellm.litellm_core_utils.logging_worker.GLOBAL_LOGGING_WORKER.stop()
+    provider = provider_of(endpoint.model)
+    return "its key" if provider is None else "its credentials" if provider in _AMBIENT else f"{provider.upper()}_API_KEY"

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from fapo.errors import PipelineError, ProviderError, UsageError
-from fapo.llm import client as litellm_client
-from fapo.llm.budget import Budget, Purpose
+from fapo.llm.budget import Budget, Purpose, Reservation
 from fapo.llm.cache import ReplyCache
+from fapo.llm.client import LiteLLMClient
 from fapo.llm.endpoints import Endpoint, plain_endpoint
+from fapo.llm.limits import RateLimit
+from fapo.llm.places import Places
 from fapo.llm.requests import check_request, request_key
 from fapo.llm.translate import Retryable
 from fapo.records import ModelReply, ModelRequest, Usage
@@ -23,10 +25,12 @@ OnHold = Callable[[float], None]
 
 
 class ModelClient(Protocol):
-    """Makes single attempts; `fapo.llm.client` is the real one."""
+    """Makes single attempts; `LiteLLMClient` is the real one."""
 
     async def call(self, request: ModelRequest, endpoint: Endpoint, timeout_s: float) -> ModelReply:
         """The reply, or Retryable, CredentialsError, ProviderError, PipelineError."""
+
+    def provider(self, endpoint: Endpoint) -> str: ...
 
     def known_price(self, model: str) -> bool: ...
 
@@ -62,10 +66,13 @@ class _Flight:
     request: ModelRequest
     endpoint: Endpoint
     purpose: Purpose
+    provider: str
+    rank: int
     task: asyncio.Task[ModelReply] | None = None
     waiters: list[OnHold] = field(default_factory=list)
     on_wire: bool = False
     claimed: bool = False
+    wasted: Usage = Usage()
     held_s: float = 0.0
     held_until: float = 0.0
 
@@ -79,7 +86,8 @@ class Gateway:
     """Cache, single flight, budget, rate limits and retries around every model call.
 
     `endpoints` translates model strings; any other goes to LiteLLM as it stands. With `loopback_only` no call leaves
-    this machine. `on_call` is told of every reply. The gateway owns the cache and closes it.
+    this machine. `on_call` is told of every reply. `concurrency` is how many calls are on the wire at once, `rpm` and
+    `tpm` how many requests and tokens a minute each provider is sent. The gateway owns the cache and closes it.
     """
 
     def __init__(
@@ -88,27 +96,34 @@ class Gateway:
         cache: ReplyCache | None,
         budget: Budget,
         endpoints: Mapping[str, Endpoint] | None = None,
-        client: ModelClient = litellm_client,
+        client: ModelClient | None = None,
         patience: Patience | None = None,
         loopback_only: bool = False,
         on_call: OnCall | None = None,
+        concurrency: int | None = None,
+        rpm: int | None = None,
+        tpm: int | None = None,
     ) -> None:
         self._cache = cache
         self._budget = budget
         self._endpoints = dict(endpoints or {})
-        self._client = client
+        self._client = client or LiteLLMClient()
         self._patience = patience or Patience()
         self._loopback_only = loopback_only
         self._on_call = on_call
         self._priced: set[str] = set()
         self._flights: dict[bytes, _Flight] = {}
         self._open_at: dict[str, tuple[float, ProviderError]] = {}
+        self._wire = Places(concurrency) if concurrency is not None else None
+        self._rpm, self._tpm = rpm, tpm
+        self._limits: dict[str, RateLimit] = {}
 
     async def complete(
-        self, request: ModelRequest, purpose: Purpose = "task", *, on_hold: OnHold | None = None
+        self, request: ModelRequest, purpose: Purpose = "task", *, on_hold: OnHold | None = None, rank: int = 0
     ) -> ModelReply:
         """The reply to `request`: from the cache, from an equal request in flight, or from the model.
 
+        Where calls have to queue for the wire, those of the lowest `rank` go first.
         `on_hold` is told of the seconds that are not the caller's fault: waits before they begin, failed tries after.
         Raises PipelineError, ProviderError, CredentialsError, BudgetExceeded or UsageError. A call whose caller gives
         up goes on while it is on the wire: its reply is paid for, and is kept for the next one who asks.
@@ -118,7 +133,10 @@ class Gateway:
         key = request_key(request, endpoint.identity)
         reply = self._cache.get(key) if self._cache is not None else None
         if reply is None:
-            flight = self._flights.get(key) or self._start(_Flight(key, request, endpoint, purpose))
+            flight = self._flights.get(key)
+            if flight is None:
+                flight = _Flight(key, request, endpoint, purpose, self._client.provider(endpoint), rank)
+                self._start(flight)
             reply = await self._join(flight, on_hold)
         if reply.cached:
             self._budget.charge(purpose, reply.usage)
@@ -133,7 +151,8 @@ class Gateway:
         for model in set(models) - self._priced:
             endpoint = self._endpoints.get(model) or plain_endpoint(model)
             if not endpoint.free and not self._client.known_price(endpoint.model):
-                raise UsageError(f"the price of {model} is unknown, so a budget in dollars cannot hold; leave it out")
+                hint = "limit --max-calls or --max-tokens instead"
+                raise UsageError(f"the price of {model} is unknown, so a budget in dollars cannot hold; {hint}")
             self._priced.add(model)
 
     def usage(self, purpose: Purpose | None = None) -> Usage:
@@ -157,12 +176,11 @@ class Gateway:
         self.require_prices([model])
         return endpoint
 
-    def _start(self, flight: _Flight) -> _Flight:
+    def _start(self, flight: _Flight) -> None:
         self._flights[flight.key] = flight
         flight.task = asyncio.create_task(self._fly(flight))
         # A flight that all callers have left may still fail; then there is nobody to hear of it.
         flight.task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return flight
 
     async def _join(self, flight: _Flight, on_hold: OnHold | None) -> ModelReply:
         held = 0.0
@@ -178,7 +196,7 @@ class Gateway:
         if (left := flight.held_until - self._patience.clock()) > 0:
             hold(left)
         try:
-            await asyncio.wait([flight.task])
+            reply = await asyncio.shield(flight.task)
         finally:
             flight.waiters.remove(hold)
             if not flight.waiters and not flight.on_wire:
@@ -186,7 +204,7 @@ class Gateway:
                 self._forget(flight)
                 flight.task.cancel()
         first, flight.claimed = not flight.claimed, True
-        return replace(flight.task.result(), held_s=held, cached=not first)
+        return reply if first and not held else replace(reply, held_s=held, cached=not first)
 
     async def _fly(self, flight: _Flight) -> ModelReply:
         try:
@@ -205,28 +223,28 @@ class Gateway:
         patience = self._patience
         failures = limited = 0
         while True:
-            await self._wait_until_open(flight)
             try:
                 return await self._attempt(flight)
             except Retryable as failure:
+                flight.wasted += failure.charged
                 limited += failure.rate_limited
                 failures += not failure.rate_limited
                 if failures >= patience.max_tries or not flight.waiters:
                     raise ProviderError(f"{failure.error} (tried {failures + limited} times)") from None
                 wait = failure.retry_after_s or patience.backoff_s(limited if failure.rate_limited else failures)
                 if failure.rate_limited or failure.retry_after_s:
-                    self._close_for(flight.endpoint, wait, failure.error)
+                    self._close_for(flight.provider, wait, failure.error)
                 else:
                     await self._pause(flight, wait, failure.error)
 
-    def _close_for(self, endpoint: Endpoint, wait: float, error: ProviderError) -> None:
+    def _close_for(self, provider: str, wait: float, error: ProviderError) -> None:
         until = self._patience.clock() + wait
-        if until > self._open_at.get(endpoint.identity, (0.0, error))[0]:
-            self._open_at[endpoint.identity] = until, error
+        if until > self._open_at.get(provider, (0.0, error))[0]:
+            self._open_at[provider] = until, error
 
     async def _wait_until_open(self, flight: _Flight) -> None:
         """Wait out a rate limit that this call or another one ran into; jitter keeps them from returning as one."""
-        while limit := self._open_at.get(flight.endpoint.identity):
+        while limit := self._open_at.get(flight.provider):
             until, error = limit
             left = until - self._patience.clock()
             if left <= 0:
@@ -243,19 +261,75 @@ class Gateway:
     async def _attempt(self, flight: _Flight) -> ModelReply:
         request, endpoint, budget = flight.request, flight.endpoint, self._budget
         guess = None if budget.usd is None else self._client.estimate_cost(request, endpoint)
-        asked = self._patience.clock()
-        async with budget.reserve(request.model, guess) as reservation:
-            sent = self._patience.clock()
-            flight.hold(sent - asked)
-            flight.on_wire = True
+        if self._rpm is not None or self._tpm is not None:
+            await self._wait_for_slot(flight)
+        await self._enter_wire(flight)
+        try:
+            asked = self._patience.clock()
+            reservation = await budget.reserve(request.model, guess)
+            if (waited := self._patience.clock() - asked) > 0:
+                flight.hold(waited)
             try:
-                reply = await self._client.call(request, endpoint, self._patience.timeout_s)
-            except Retryable:
-                flight.hold(self._patience.clock() - sent)
-                raise
+                reply = await self._send(flight, reservation)
             finally:
-                flight.on_wire = False
-            reservation.settle(flight.purpose, reply.usage)
+                reservation.release()
+        finally:
+            if self._wire is not None:
+                self._wire.release()
         if reply.finish_reason == "content_filter":
             raise PipelineError(f"{request.model}: the provider's filter withheld the reply", kind="content_policy")
         return reply
+
+    async def _enter_wire(self, flight: _Flight) -> None:
+        """Take one of the places that `concurrency` allows, once the endpoint takes calls at all."""
+        if flight.provider in self._open_at:
+            await self._wait_until_open(flight)
+        if self._wire is not None and not self._wire.take():
+            await self._queue(flight, self._wire)
+
+    async def _queue(self, flight: _Flight, wire: Places) -> None:
+        """Wait for a place. How long is not known before, so the longest wait is held until the true one is."""
+        while True:
+            began = self._patience.clock()
+            flight.hold(self._patience.held_limit_s)
+            try:
+                await wire.wait(flight.rank)
+            finally:
+                flight.hold(self._patience.clock() - began - self._patience.held_limit_s)
+            limit = self._open_at.get(flight.provider)
+            if limit is None or limit[0] <= self._patience.clock():
+                return
+            wire.release()
+            await self._wait_until_open(flight)
+
+    async def _send(self, flight: _Flight, reservation: Reservation) -> ModelReply:
+        sent = self._patience.clock()
+        flight.on_wire = True
+        try:
+            reply = await self._client.call(flight.request, flight.endpoint, self._patience.timeout_s)
+        except Retryable as failure:
+            flight.hold(self._patience.clock() - sent)
+            if failure.charged != Usage():
+                reservation.settle(flight.purpose, failure.charged)
+            raise
+        finally:
+            flight.on_wire = False
+        reservation.settle(flight.purpose, reply.usage)
+        return replace(reply, wasted=flight.wasted) if flight.wasted != Usage() else reply
+
+    async def _wait_for_slot(self, flight: _Flight) -> None:
+        """Wait until the user's own limits let another request out; that is no fault of anybody's."""
+        limit = self._limits.setdefault(flight.provider, RateLimit(self._rpm, self._tpm))
+        now = self._patience.clock()
+        slot = limit.reserve(now, self._budget.expected_tokens(flight.request.model) or _tokens(flight.request))
+        if (wait := slot.at - now) > 0:
+            flight.held_until = slot.at
+            flight.hold(wait)
+            await self._patience.sleep(wait)
+
+
+def _tokens(request: ModelRequest) -> int:
+    """About how many tokens a request and its reply are, while nothing better is known."""
+    asked = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
+    letters = len(str(request.messages)) + sum(map(len, request.texts))
+    return letters // 4 + (asked if isinstance(asked, int) else 0)

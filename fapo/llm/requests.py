@@ -14,26 +14,56 @@ from fapo.errors import PipelineError
 from fapo.pipeline.prompts import SAMPLING
 from fapo.records import ModelRequest
 
-ROLES = ("system", "developer", "user", "assistant")
+ROLES = ("system", "developer", "user", "assistant", "tool")
+PARAMETERS = SAMPLING | {"tools", "tool_choice", "parallel_tool_calls", "dimensions"}
+_MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
+_DATA_URL = "data:image/"
 
 
 def check_request(request: ModelRequest) -> None:
     """Raise PipelineError of kind `bad_request` for parameters and messages that are not passed on."""
-    if unknown := set(request.params) - SAMPLING:
+    if unknown := set(request.params) - PARAMETERS:
         raise _refused(f"`{min(unknown)}` is not passed to models; use one of {', '.join(sorted(SAMPLING))}")
-    if not request.messages:
+    if request.texts and not all(isinstance(text, str) and text for text in request.texts):
+        raise _refused("only texts that are not empty can be embedded")
+    if not request.messages and not request.texts:
         raise _refused("a model call needs at least one message")
-    if not all(_is_plain(message) for message in request.messages):
-        raise _refused(f"a message is a role ({', '.join(ROLES)}) and a text as its content, nothing else")
+    for message in request.messages:
+        if not _is_message(message):
+            content = "a text, or parts that are texts and images as data: URLs"
+            raise _refused(f"a message is a role ({', '.join(ROLES)}) and as its content {content}; nothing else")
 
 
-def _is_plain(message: dict[str, Any]) -> bool:
-    return (
-        isinstance(message, dict)
-        and set(message) == {"role", "content"}
-        and message["role"] in ROLES
-        and isinstance(message["content"], str)
-    )
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, dict) or message.get("role") not in ROLES or not message.keys() <= _MESSAGE_KEYS:
+        return False
+    if ("tool_call_id" in message) != (message["role"] == "tool"):
+        return False
+    content = message.get("content")
+    if isinstance(content, list):
+        return all(_is_part(part) for part in content)
+    return isinstance(content, str) or (content is None and bool(message.get("tool_calls")))
+
+
+def _is_part(part: Any) -> bool:
+    """A text, or an image that is in the request itself: an address would be fetched from outside of the sandbox."""
+    if not isinstance(part, dict):
+        return False
+    if part.get("type") == "text":
+        return part.keys() == {"type", "text"} and isinstance(part["text"], str)
+    image = part.get("image_url")
+    if part.keys() != {"type", "image_url"} or not isinstance(image, dict) or not image.keys() <= {"url", "detail"}:
+        return False
+    return isinstance(image.get("url"), str) and image["url"].startswith(_DATA_URL)
+
+
+def plain_texts(request: ModelRequest) -> tuple[str, ...] | None:
+    """The texts of a request that is nothing but roles and texts; None for any other."""
+    if "tools" in request.params:
+        return None
+    texts = tuple(message["content"] for message in request.messages if message.keys() == {"role", "content"})
+    plain = len(texts) == len(request.messages) and all(isinstance(text, str) and text for text in texts)
+    return texts if plain else None
 
 
 def _refused(message: str) -> PipelineError:
@@ -43,6 +73,8 @@ def _refused(message: str) -> PipelineError:
 def request_key(request: ModelRequest, identity: str) -> bytes:
     """32 bytes that are equal exactly for requests that may share one reply. Raises PipelineError (`bad_request`)."""
     parts = [identity, request.messages, request.params, request.trial, request.occurrence]
+    if request.texts:
+        parts.append(request.texts)
     try:
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
         return hashlib.sha256(text.encode()).digest()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fapo.errors import CredentialsError, FapoError, PipelineError, ProviderError
+from fapo.records import Usage
 
 Meaning = Literal[
     "retry", "rate_limit", "credentials", "provider", "context_length", "content_policy", "bad_request", "by_status"
@@ -75,20 +76,41 @@ _MAX_TEXT = 300
 
 @dataclass(eq=False)
 class Retryable(Exception):
-    """One attempt failed in a way that another may mend; `error` is what to raise when none is left."""
+    """One attempt failed in a way that another may mend; `error` is what to raise when none is left.
+
+    `charged` is what the provider may have billed all the same for an answer that cannot be used.
+    """
 
     error: ProviderError
     rate_limited: bool = False
     retry_after_s: float | None = None
+    charged: Usage = Usage()
 
 
 def translate(error: Exception, model: str, key_name: str) -> FapoError | Retryable:
     """What a foreign error of a call to `model` means; `key_name` is the variable that holds its key."""
-    text = plain_text(error)
-    meaning = meaning_of(error)
+    return _as_own(meaning_of(error), model, plain_text(error), key_name, retry_after_s(error))
+
+
+def translate_answer(
+    status: int, error: Any, model: str, key_name: str, headers: Mapping[str, str]
+) -> FapoError | Retryable:
+    """What an HTTP answer without a reply means; `error` is the value of `error` in its JSON body, if there is one."""
+    code = error.get("code") if isinstance(error, dict) else None
+    said = error.get("message") if isinstance(error, dict) else error
+    text = plain_text(Exception(str(said or f"HTTP {status}")))
+    meaning: Meaning = "retry"
+    if isinstance(code, str) and code in _BY_CODE:
+        meaning = _BY_CODE[code]
+    elif status != 200:
+        meaning = _BY_STATUS.get(status, "retry" if status >= 500 else "provider")
+    return _as_own(meaning, model, text, key_name, parse_retry_after(headers.get("retry-after", "")))
+
+
+def _as_own(meaning: Meaning, model: str, text: str, key_name: str, wait_s: float | None) -> FapoError | Retryable:
     match meaning:
         case "retry" | "rate_limit":
-            return Retryable(ProviderError(f"{model}: {text}"), meaning == "rate_limit", retry_after_s(error))
+            return Retryable(ProviderError(f"{model}: {text}"), meaning == "rate_limit", wait_s)
         case "credentials":
             return CredentialsError(f"{model}: the provider refuses the key; check {key_name}: {text}")
         case "context_length" | "content_policy" | "bad_request":

@@ -22,6 +22,7 @@ class Limits(BaseModel):
 
     timeout_s: float = Field(120, gt=0, description="Seconds a case may take, waiting for rate limits not counted.")
     llm_calls: int = Field(20, ge=1, description="Model calls a case may make.")
+    memory_mb: int = Field(4096, ge=256, description="Memory that a worker may allocate, for the cases in it together.")
 
 
 class InlineData(BaseModel):
@@ -49,6 +50,9 @@ class PipelineSpec(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict, description="The parameter level: `ctx.params` in code.")
     scope: tuple[Level, ...] = Field(LEVELS, description="Levels that an optimization may open.")
     limits: Limits = Limits()
+    openai_endpoint: bool = Field(
+        False, description="Code calls models through an OpenAI client of its own (LangGraph, DSPy, openai, litellm)."
+    )
     optimizer_model: str | None = Field(None, description="Model string of the coding agent.")
 
     @model_validator(mode="after")

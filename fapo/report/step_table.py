@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fapo.records import CaseRecord, Step, StepKind, Usage
 
@@ -29,31 +30,49 @@ class StepRow:
     errors: int
 
 
+@dataclass(slots=True)
+class _Sums:
+    kind: StepKind
+    calls: int = 0
+    cached: int = 0
+    errors: int = 0
+    usage: Usage = Usage()
+    seconds: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, step: Step) -> None:
+        self.calls += 1
+        self.cached += step.cached
+        self.errors += step.error is not None
+        self.usage += step.usage
+        if not step.cached:
+            self.seconds.append(step.duration_s)
+
+
 def step_rows(records: Iterable[CaseRecord]) -> tuple[StepRow, ...]:
-    """One row for each step, in order of first appearance. A name used by both kinds of step gets a row for
-    each.
+    """One row for each step, in order of first appearance. A name used by both kinds of step gets a row for each.
+
+    Takes the records one at a time and keeps none.
     """
-    groups: dict[tuple[str, StepKind], list[Step]] = {}
+    sums: dict[tuple[str, StepKind], _Sums] = {}
     for record in records:
         for step in record.steps:
-            groups.setdefault((step.name, step.kind), []).append(step)
-    return tuple(_row(name, kind, steps) for (name, kind), steps in groups.items())
+            sums.setdefault((step.name, step.kind), _Sums(step.kind)).add(step)
+    return tuple(_row(name, found) for (name, _), found in sums.items())
 
 
-def _row(name: str, kind: StepKind, steps: Sequence[Step]) -> StepRow:
-    usage = sum((step.usage for step in steps), Usage())
-    seconds = sorted(step.duration_s for step in steps if not step.cached)
+def _row(name: str, found: _Sums) -> StepRow:
+    seconds = sorted(found.seconds)
     return StepRow(
         step=name,
-        kind=kind,
-        calls=len(steps),
-        cached=sum(step.cached for step in steps),
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cost_usd=usage.cost_usd,
+        kind=found.kind,
+        calls=found.calls,
+        cached=found.cached,
+        input_tokens=found.usage.input_tokens,
+        output_tokens=found.usage.output_tokens,
+        cost_usd=found.usage.cost_usd,
         p50_s=nearest_rank(seconds, 0.5),
         p95_s=nearest_rank(seconds, 0.95),
-        errors=sum(step.error is not None for step in steps),
+        errors=found.errors,
     )
 
 

@@ -79,9 +79,13 @@ class LineLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         cut_torn_tail(path)
         self._file: IO[bytes] = path.open("ab", buffering=0)
+        self._end = self._file.seek(0, os.SEEK_END)
 
-    def append(self, line: bytes) -> None:
-        self._file.write(line + b"\n")
+    def append(self, line: bytes) -> int:
+        """Write one line; returns where it begins, bytes from the start of the file."""
+        begins = self._end
+        self._end += self._file.write(line + b"\n")
+        return begins
 
     def close(self) -> None:
         self._file.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent / "help"
-COMMANDS = ["", "eval", "optimize", "trace"]
+COMMANDS = ["", "doctor", "eval", "optimize", "trace"]
 
 
 def show_help(command: str) -> str:

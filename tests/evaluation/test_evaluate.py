@@ -218,7 +218,7 @@ def test_a_pipeline_that_raises_on_import_is_wrong_use_with_file_and_line(make_p
     with pytest.raises(UsageError, match=r"pipeline.py:2: raises on import: NameError"):
         run(make_plan("x = 1\ny = z\nasync def run(inputs, ctx): ..."))
     with pytest.raises(UsageError, match="must define `async def run"):
-        run(make_plan("def run(inputs, ctx): ..."))
+        run(make_plan("run = 3"))
     with pytest.raises(UsageError, match="must define `async def run"):
         run(make_plan("async def run(inputs): ..."))
 

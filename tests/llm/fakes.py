@@ -68,6 +68,9 @@ class FakeClient:
         """The last message of each request, as sent."""
         return [request.messages[-1]["content"] for request in self.requests]
 
+    def provider(self, endpoint: Endpoint) -> str:
+        return endpoint.identity
+
     def known_price(self, model: str) -> bool:
         return self.priced(model)
 

@@ -14,9 +14,10 @@ CALL = Usage(1, 0, 10, 5, 0.25)
 
 
 async def pay(budget: Budget, usage: Usage = CALL, guess: float | None = None) -> None:
-    async with budget.reserve("m", guess) as reservation:
-        await asyncio.sleep(0)
-        reservation.settle("task", usage)
+    reservation = await budget.reserve("m", guess)
+    await asyncio.sleep(0)
+    reservation.settle("task", usage)
+    reservation.release()
 
 
 def test_spenders_are_told_apart_and_added_up() -> None:
@@ -84,8 +85,9 @@ def test_a_failed_call_gives_its_room_back() -> None:
     budget = Budget(usd=1.0, calls=1)
 
     async def fail() -> None:
-        async with budget.reserve("m", 0.9):
-            raise ConnectionError
+        reservation = await budget.reserve("m", 0.9)
+        reservation.release()
+        raise ConnectionError
 
     for _ in range(3):
         with pytest.raises(ConnectionError):

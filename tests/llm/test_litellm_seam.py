@@ -13,6 +13,7 @@ from litellm import exceptions as foreign
 from fapo.errors import CredentialsError, PipelineError, ProviderError, UsageError
 from fapo.llm import client
 from fapo.llm.budget import Budget
+from fapo.llm.client import LiteLLMClient
 from fapo.llm.endpoints import Endpoint, plain_endpoint
 from fapo.llm.gateway import Gateway, Patience
 from fapo.llm.translate import MEANINGS, Retryable
@@ -41,20 +42,22 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def call(answer: Answer, request: Any = None, timeout_s: float = 30.0, **endpoint: Any) -> ModelReply:
     async def main() -> ModelReply:
+        litellm = LiteLLMClient()
         async with model_server(answer) as server:
             try:
-                return await client.call(request or ask(), server.endpoint(**endpoint), timeout_s)
+                return await litellm.call(request or ask(), server.endpoint(**endpoint), timeout_s)
             finally:
-                await client.aclose()
+                await litellm.aclose()
 
     return asyncio.run(main())
 
 
 def sent(request: Any, **endpoint: Any) -> ModelServer:
     async def main() -> ModelServer:
+        litellm = LiteLLMClient()
         async with model_server(replies()) as server:
-            await client.call(request, server.endpoint(**endpoint), 30.0)
-            await client.aclose()
+            await litellm.call(request, server.endpoint(**endpoint), 30.0)
+            await litellm.aclose()
             return server
 
     return asyncio.run(main())
@@ -116,21 +119,22 @@ class TestTheWire:
 
     def test_one_attempt_is_one_request(self) -> None:
         async def main() -> int:
+            litellm = LiteLLMClient()
             async with model_server(fails(500)) as server:
                 with pytest.raises(Retryable):
-                    await client.call(ask(), server.endpoint(), 30.0)
-                await client.aclose()
+                    await litellm.call(ask(), server.endpoint(), 30.0)
+                await litellm.aclose()
                 return len(server.bodies)
 
         assert asyncio.run(main()) == 1
 
     def test_closing_in_the_middle_of_a_loop_leaves_it_usable(self) -> None:
         async def main() -> list[str]:
-            texts = []
+            texts, litellm = [], LiteLLMClient()
             async with model_server(replies("a"), replies("b")) as server:
                 for _ in range(2):
-                    texts.append((await client.call(ask(), server.endpoint(), 30.0)).text)
-                    await client.aclose()
+                    texts.append((await litellm.call(ask(), server.endpoint(), 30.0)).text)
+                    await litellm.aclose()
             assert asyncio.all_tasks() == {asyncio.current_task()}
             return texts
 
@@ -206,10 +210,11 @@ class TestErrors:
 
     def test_nobody_listening_is_worth_a_retry(self) -> None:
         async def main() -> None:
+            litellm = LiteLLMClient()
             try:
-                await client.call(ask(), Endpoint("openai/x", "http://127.0.0.1:9/v1", "k", "x"), 30.0)
+                await litellm.call(ask(), Endpoint("openai/x", "http://127.0.0.1:9/v1", "k", "x"), 30.0)
             finally:
-                await client.aclose()
+                await litellm.aclose()
 
         with pytest.raises(Retryable):
             asyncio.run(main())

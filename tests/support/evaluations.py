@@ -15,7 +15,9 @@ class FakeGateway:
     answer: Callable[[ModelRequest], str] = lambda request: request.messages[-1]["content"].upper()
     requests: list[ModelRequest] = field(default_factory=list)
 
-    async def complete(self, request: ModelRequest, purpose: str = "task", *, on_hold: object = None) -> ModelReply:
+    async def complete(
+        self, request: ModelRequest, purpose: str = "task", *, on_hold: object = None, rank: int = 0
+    ) -> ModelReply:
         self.requests.append(request)
         return ModelReply(self.answer(request), request.model, "stop", 10, 5, 0.001, 0.01)
 

@@ -1,0 +1,112 @@
+"""The parent's half of one running case: makes its model calls and takes down its steps."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fapo.errors import PipelineError
+from fapo.llm.gateway import Gateway
+from fapo.pipeline.spec import PipelineSpec
+from fapo.records import Case, CaseRecord, Failure, ModelReply, ModelRequest, Prediction, Score, Step
+
+
+@dataclass(slots=True)
+class CaseRun:
+    """One case in a worker, seen from the parent; a `CaseHandler`. Its steps are in the order in which they began."""
+
+    spec: PipelineSpec
+    models: Mapping[str, str]
+    gateway: Gateway
+    trial: int
+    started: float = field(default_factory=time.monotonic)
+    steps: list[Step] = field(default_factory=list)
+    held_s: float = 0.0
+    calls: int = 0
+    occurrences: Counter[tuple[str, ...]] = field(default_factory=Counter)
+
+    async def call_model(self, message: dict[str, Any]) -> dict[str, Any]:
+        step = str(message["step"])
+        self.calls += 1
+        if self.calls > self.spec.limits.llm_calls:
+            limit = self.spec.limits.llm_calls
+            raise PipelineError(f"more than {limit} model calls in one case", kind="limit", step=step)
+        model = self.models.get(str(message["role"]))
+        if model is None:
+            raise PipelineError(f"step {step}: no model has the role `{message['role']}`", kind="no_role", step=step)
+        texts = tuple(message.get("texts", ()))
+        messages = () if texts else tuple(message["messages"])
+        request = self._numbered(ModelRequest(model, messages, dict(message["sampling"]), self.trial, texts=texts))
+        inputs = {"variables": message.get("variables"), "messages": texts or messages}
+        start = time.monotonic()
+        try:
+            reply = await self.gateway.complete(request, on_hold=self.hold, rank=self.calls)
+        except Exception as error:
+            self._add(step, "llm", inputs, None, start, model=model, error=str(error))
+            raise
+        output: Any = f"{len(reply.embeddings)} embeddings" if texts else reply.text
+        if reply.tool_calls:
+            output = {"text": reply.text, "tool_calls": list(reply.tool_calls)}
+        self._add(step, "llm", inputs, output, start, model=model, usage=reply.usage,
+                  finish_reason=reply.finish_reason, cached=reply.cached)  # fmt: skip
+        return _as_message(reply)
+
+    def hold(self, seconds: float) -> None:
+        """Take down a wait that is no fault of the pipeline, before it begins."""
+        self.held_s += seconds
+
+    def _numbered(self, request: ModelRequest) -> ModelRequest:
+        key = (request.model, *map(_text, request.messages), *request.texts, _text(request.params))
+        occurrence = self.occurrences[key]
+        self.occurrences[key] += 1
+        if not occurrence:
+            return request
+        return ModelRequest(
+            request.model, request.messages, request.params, request.trial, occurrence, request.texts
+        )
+
+    def _add(self, name: str, kind: Any, inputs: Any, output: Any, start: float, **extra: Any) -> None:
+        now = time.monotonic()
+        self.steps.append(Step(name, kind, inputs, output, start - self.started, now - start, **extra))
+
+    def record_step(self, message: dict[str, Any]) -> None:
+        error = message["error"]
+        self.steps.append(
+            Step(
+                name=str(message["step"]),
+                kind="function",
+                inputs=message["inputs"],
+                output=message["output"],
+                start_s=float(message["start_s"]),
+                duration_s=float(message["duration_s"]),
+                error=error and str(error),
+            )
+        )
+
+    def record(
+        self, case: Case, prediction: Prediction | None, score: Score | None, failure: Failure | None
+    ) -> CaseRecord:
+        steps = tuple(sorted(self.steps, key=lambda step: step.start_s))
+        return CaseRecord(case.id, self.trial, steps, prediction, score, failure, time.monotonic() - self.started)
+
+
+def _text(value: dict[str, Any]) -> str:
+    """A message or parameters as a text that differs where they do."""
+    content = value.get("content")
+    if isinstance(content, str) and len(value) == 2:
+        return f"{value.get('role')}:{content}"
+    return repr(sorted(value.items(), key=str))
+
+
+def _as_message(reply: ModelReply) -> dict[str, Any]:
+    """What goes back into the worker: nothing of cost, cache or timing."""
+    message: dict[str, Any] = {"text": reply.text, "finish_reason": reply.finish_reason,
+                               "input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}  # fmt: skip
+    if reply.tool_calls:
+        message["tool_calls"] = reply.tool_calls
+    if reply.embeddings:
+        message["embeddings"] = reply.embeddings
+    return message

@@ -1,0 +1,116 @@
+"""The workers of one evaluation: one for pipelines that wait for models, as many as there are cores for those that work.
+
+A case goes to the worker with the fewest cases in it. Where the workers are busy computing another one is started, until
+every core has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import psutil
+
+from fapo.evaluation.process import WorkerProcess
+from fapo.sandbox.policy import Level
+
+_LOOK_EVERY_S = 0.5
+_BUSY = 0.7
+"""A worker that uses more of a core than this has no room for more cases."""
+
+
+class WorkerPool:
+    """Starts workers by `start`, replaces those that died, and ends them all."""
+
+    def __init__(self, start: Callable[[], Awaitable[WorkerProcess]], *, most: int | None = None) -> None:
+        self._start = start
+        self._most = most or _cores()
+        self._workers: list[WorkerProcess] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._starting = asyncio.Lock()
+        self._alone = asyncio.Semaphore(self._most)
+        self._grower: asyncio.Task[None] | None = None
+        self.level: Level = "none"
+
+    @property
+    def size(self) -> int:
+        """How many workers there are now."""
+        return len(self._workers)
+
+    async def open(self) -> None:
+        """Start the first worker. Raises UsageError or IsolationError where the pipeline cannot be loaded."""
+        await self._add()
+        self.level = self._workers[0].level
+        if self._most > 1:
+            self._grower = asyncio.create_task(self._grow())
+
+    async def shared(self) -> WorkerProcess:
+        """The worker that is to take the next case."""
+        for dead in [worker for worker in self._workers if worker.dead]:
+            self._workers.remove(dead)
+            self._closing.add(asyncio.create_task(dead.close()))
+        if not self._workers:
+            async with self._starting:
+                if not self._workers:
+                    await self._add()
+        return min(self._workers, key=lambda worker: worker.in_flight)
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[WorkerProcess]:
+        """A worker for one case only. No more of them run at once than there are cores."""
+        async with self._alone:
+            worker = await self._start()
+            try:
+                yield worker
+            finally:
+                await worker.close()
+
+    async def close(self) -> None:
+        if self._grower is not None:
+            self._grower.cancel()
+            await asyncio.gather(self._grower, return_exceptions=True)
+        for worker in self._workers:
+            await worker.close()
+        await asyncio.gather(*self._closing)
+
+    async def _add(self) -> None:
+        self._workers.append(await self._start())
+
+    async def _grow(self) -> None:
+        meters: dict[int, _Meter] = {}
+        while len(self._workers) < self._most:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            meters = {worker.pid: meters.get(worker.pid) or _Meter(worker.pid) for worker in self._workers}
+            busy = sum(meter.used() for meter in meters.values())
+            waiting = sum(worker.in_flight for worker in self._workers)
+            if busy > _BUSY * _LOOK_EVERY_S * len(self._workers) and waiting > len(self._workers):
+                async with self._starting:
+                    await self._add()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Meter:
+    """Seconds of CPU that a worker uses, from one look to the next."""
+
+    def __init__(self, pid: int) -> None:
+        self._processes: list[psutil.Process] = []
+        with suppress(psutil.Error):
+            # Under bubblewrap the interpreter is a grandchild.
+            process = psutil.Process(pid)
+            self._processes = [process, *process.children(recursive=True)]
+        self._before = self._total()
+
+    def used(self) -> float:
+        before, self._before = self._before, self._total()
+        return self._before - before
+
+    def _total(self) -> float:
+        with suppress(psutil.Error):
+            times = [process.cpu_times() for process in self._processes]
+            return sum(each.user + each.system for each in times)
+        return 0.0

@@ -115,6 +115,7 @@ async def _resume(
 ) -> int:
     """Go on with what is missing; an evaluation that is finished needs neither a worker nor a model."""
     from fapo.cli.console import stderr
+    from fapo.errors import UsageError
     from fapo.evaluation.connect import connect
     from fapo.evaluation.evaluate import load_decided
     from fapo.evaluation.plan import plan_evaluation
@@ -122,6 +123,11 @@ async def _resume(
 
     request = read_request(directory)
     config = _config(request.config.model_dump() | given)
+    for name in ("split", "limit", "trials", "model"):
+        before, now = getattr(request.config, name), getattr(config, name)
+        if now != before:
+            was = "not given" if before is None else before
+            raise UsageError(f"--{name} was {was} when it began; leave it out, or begin anew", path=directory)
     project = _frozen_project(directory, pipeline, request.source, config)
     plan = plan_evaluation(project, config, environment.runs_dir, resume=str(directory))
     missing = len(plan.cases) * config.trials - len(load_decided(directory))

@@ -18,7 +18,7 @@ from fapo.evaluation.worker_policy import WorkerSetup
 from fapo.pipeline.spec import PipelineSpec
 from fapo.records import Prediction
 from fapo.sandbox.launch import outer_command
-from fapo.sandbox.policy import Level
+from fapo.sandbox.policy import PRIVATE_TMP, Level
 
 START_TIMEOUT_S = 120.0
 CANCEL_GRACE_S = 2.0
@@ -85,17 +85,17 @@ class WorkerProcess:
 
         Raises UsageError where the pipeline cannot be imported, IsolationError where the worker cannot be confined.
         """
-        scratch = Path(tempfile.mkdtemp(prefix="fapo-worker-"))
+        scratch = PRIVATE_TMP if level == "full" else Path(tempfile.mkdtemp(prefix="fapo-worker-"))
         setup = WorkerSetup(
             str(directory.resolve()), str(scratch), level, spec.params, spec.models, spec.limits.memory_mb * 2**20,
             spec.openai_endpoint,
         )  # fmt: skip
         ours, theirs = socket.socketpair()
         try:
-            process = await _spawn(setup, theirs, scratch)
+            process = await _spawn(setup, theirs)
         except BaseException:
             ours.close()
-            shutil.rmtree(scratch, ignore_errors=True)
+            _remove(scratch)
             raise
         finally:
             theirs.close()
@@ -274,26 +274,33 @@ class WorkerProcess:
         await self._process.wait()
         self._draining.cancel()
         await asyncio.gather(self._draining, return_exceptions=True)
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        _remove(self._scratch)
 
 
-async def _spawn(setup: WorkerSetup, theirs: socket.socket, scratch: Path) -> asyncio.subprocess.Process:
+def _remove(scratch: Path) -> None:
+    """Inside the sandbox a private /tmp goes with the sandbox; this machine's own is nobody's to remove."""
+    if scratch != PRIVATE_TMP:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+async def _spawn(setup: WorkerSetup, theirs: socket.socket) -> asyncio.subprocess.Process:
     # In a process namespace of its own the worker cannot see its parent; there bubblewrap ends it.
     parent = 0 if setup.level == "full" else os.getpid()
     worker = [sys.executable, "-I", "-B", "-m", "fapo.evaluation.worker", str(theirs.fileno()), str(parent)]
     return await asyncio.create_subprocess_exec(
         *outer_command(setup.policy, setup.level), *worker,
-        pass_fds=[theirs.fileno()], env=_clean_environment(scratch), cwd=scratch, stdin=asyncio.subprocess.DEVNULL,
+        pass_fds=[theirs.fileno()], env=_clean_environment(setup.scratch), cwd=setup.scratch,
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
 
 
-def _clean_environment(scratch: Path) -> dict[str, str]:
+def _clean_environment(scratch: str) -> dict[str, str]:
     """All that pipeline code finds in its environment."""
     return {
         "PATH": os.defpath,
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
+        "HOME": scratch,
+        "TMPDIR": scratch,
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -52,21 +52,23 @@ def _litellm() -> Any:
     # Without these it fetches its price list from the network, and reads keys from whatever .env it finds.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    # Its millions of objects live as long as the process. A garbage collector that walks them makes the import take
+    # half as long again, and later on halts every call.
+    gc.disable()
     with warnings.catch_warnings():
         # Pydantic remarks on LiteLLM's own types when they are first used, which is of no use to anybody here.
         warnings.simplefilter("ignore")
         import litellm  # noqa: PLC0415
 
         litellm.ModelResponse()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
+    gc.enable()
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.drop_params = True
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    # Its millions of objects live as long as the process: a garbage collector that walks them halts every call.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 1000)
     return litellm
 
 

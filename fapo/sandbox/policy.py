@@ -20,7 +20,8 @@ Network = Literal["none", "private", "port"]
 sandbox itself can be reached (level `full` only); `port`: TCP to one port of any host, no listening (Landlock ABI 4).
 """
 
-PRIVATE_DIRECTORIES = (Path("/proc"), Path("/dev"), Path("/tmp"))  # noqa: S108  the mount point, not a file in it
+PRIVATE_TMP = Path("/tmp")  # noqa: S108  the mount point, not a file in it
+PRIVATE_DIRECTORIES = (Path("/proc"), Path("/dev"), PRIVATE_TMP)
 """Level `full` has its own of these. Its /tmp is empty and limited to `Policy.file_bytes`; other paths below /tmp can
 still be named in a policy, those below /proc and /dev mean the sandbox's own."""
 

@@ -69,7 +69,7 @@ def test_worse_is_called_worse(arms: Path) -> None:
 
 def test_cached_replies_are_said_to_make_costs_incomparable(arms: Path) -> None:
     assert "some replies came from the cache" in fapo(arms, "compare", "a", "cached").out
-    assert "cache:" not in fapo(arms, "compare", "a", "b").out
+    assert "came from the cache" not in fapo(arms, "compare", "a", "b").out
 
 
 def test_a_program_reads_one_object(arms: Path) -> None:

@@ -54,7 +54,7 @@ ATTACKS = {
                         text = open(os.path.join(path, name), errors="ignore").read(2_000_000)
                     except OSError:
                         continue
-                    if {secret!r}[:8] + {secret!r}[8:] in text:
+                    if {terces!r}[::-1] in text:
                         found = os.path.join(path, name)
     """,
     "the variant's neighbours": """
@@ -70,7 +70,6 @@ ATTACKS = {
     "a subprocess": "import subprocess; found = subprocess.check_output(['id'])",
     "a socket": "import socket; socket.create_connection(('127.0.0.1', {port}), 1); found = 'connected'",
     "writing into the variant": "open(__file__, 'a').write('# x'); found = 'wrote'",
-    "writing beside the labels": "open({labels!r} + '.x', 'w').write('x'); found = 'wrote'",
     "killing the parent": "os.kill(os.getppid(), 9); found = 'killed'",
     "the label in memory": """
         held = [o for o in gc.get_objects() if isinstance(o, dict) and "WORD" + "0" in o.values()]
@@ -86,9 +85,18 @@ def test_pipeline_code_finds_nothing(make_plan: MakePlan, tmp_path: Path, name: 
     labels = tmp_path / "validation.jsonl"
     labels.write_text(json.dumps({"id": "case-0", "expected": SECRET}) + "\n")
     checkout = str(Path(fapo.__file__).parent.parent)
-    values: dict[str, Any] = {"labels": str(labels), "secret": SECRET, "checkout": checkout, "port": listener}
+    values: dict[str, Any] = {"labels": str(labels), "terces": SECRET[::-1], "checkout": checkout, "port": listener}
     output = output_of(make_plan(attack(ATTACKS[name].format(**values)), n=1))
     assert output == "null" or output.startswith('"blocked: ')
+
+
+def test_what_is_written_beside_the_labels_stays_in_the_sandbox(make_plan: MakePlan, tmp_path: Path) -> None:
+    beside = tmp_path / "validation.jsonl.x"
+    output_of(make_plan(attack(f"open({str(beside)!r}, 'w').write('x')"), n=1))
+    assert not beside.exists()
+    output_of(make_plan(attack(f"open({str(beside)!r}, 'w').write('x')"), n=1, isolation="none",
+                        directory=tmp_path / "unconfined"))  # fmt: skip
+    assert beside.exists()
 
 
 def test_the_attacks_would_find_something_without_confinement(make_plan: MakePlan, tmp_path: Path) -> None:

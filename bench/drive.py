@@ -74,13 +74,17 @@ class Run:
     max_in_flight: int
 
 
+class BadRun(Exception):
+    """A run that measures nothing: it failed, made other calls than it should, or its answers are wrong."""
+
+
 def drive(driver: Driver, server: Server, load: Load) -> Run:
-    """Run a driver; SystemExit unless it made all calls once, each from the reply before, and its answers are right."""
+    """Run a driver. Raises BadRun unless it made each call once, each from the reply before, and its answers are right."""
     server.reset(load.latency_ms)
     with tempfile.TemporaryDirectory(prefix="fapo-bench-") as directory:
         measured = _run_driver(driver, server, load, Path(directory))
     if measured.returncode:
-        raise SystemExit(f"{driver.name} ended with {measured.returncode}:\n{measured.stderr[-_SHORT_TEXT:]}")
+        raise BadRun(f"{driver.name} ended with {measured.returncode}:\n{measured.stderr[-_SHORT_TEXT:]}")
     stats = server.stats()
     _check(driver, measured, stats, load)
     start_cpu_s = measured.cpu_before(stats["first"])
@@ -111,10 +115,10 @@ def _check(driver: Driver, measured: Measured, stats: Mapping[str, Any], load: L
     expected = {**counts, "by_prompt": [load.cases] * len(STEPS)}
     wrong = {name: stats[name] for name, value in expected.items() if stats[name] != value}
     if wrong:
-        raise SystemExit(f"{driver.name} did not make the {load.calls} calls of {load.cases} cases: {wrong}")
+        raise BadRun(f"{driver.name} did not make the {load.calls} calls of {load.cases} cases: {wrong}")
     mean, n = mean_score(measured.stdout)
     if (mean, n) != (1.0, load.cases):
-        raise SystemExit(f"{driver.name} has a mean score of {mean} on {n} cases, not of 1 on {load.cases}")
+        raise BadRun(f"{driver.name} has a mean score of {mean} on {n} cases, not of 1 on {load.cases}")
 
 
 def mean_score(stdout: str) -> tuple[float, int]:

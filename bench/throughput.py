@@ -20,7 +20,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.drive import OURS, PEERS, Driver, Load, Run, drive, find_peers, import_litellm_s
+from bench.drive import OURS, PEERS, BadRun, Driver, Load, Run, drive, find_peers, import_litellm_s
 from bench.loopback import Server, ceiling, running_server
 
 _SCALE_CASES = 16_667
@@ -29,6 +29,7 @@ _WIDTH = 130
 _COLUMNS = (
     ("in flight", "concurrency", "{:,}"),
     ("calls", "calls", "{:,}"),
+    ("runs", "runs", "{}"),
     ("ratio", "ratio", "{:.2f}"),
     ("min", "ratio_min", "{:.2f}"),
     ("max", "ratio_max", "{:.2f}"),
@@ -58,10 +59,15 @@ def measure(drivers: Sequence[Driver], server: Server, loads: Sequence[Load], ro
     for number in range(1, rounds + 1):
         imports.append(import_litellm_s())
         for (driver, load), found in zip(plan, runs, strict=True):
-            found.append(drive(driver, server, load))
-            console.print(f"round {number}: {driver.name}, {load.cases:,} cases, {load.concurrency} in flight: "
-                          f"ratio {found[-1].ratio:.2f}, {found[-1].cpu_ms_per_call:.2f} ms a call")  # fmt: skip
-    rows = [_row(driver.name, load, found) for (driver, load), found in zip(plan, runs, strict=True)]
+            told = f"round {number}: {driver.name}, {load.cases:,} cases, {load.concurrency} in flight:"
+            try:
+                found.append(drive(driver, server, load))
+                console.print(f"{told} ratio {found[-1].ratio:.2f}, {found[-1].cpu_ms_per_call:.2f} ms a call")
+            except BadRun as error:
+                if driver is OURS:
+                    raise SystemExit(str(error)) from None
+                console.print(f"{told} left out: {error}", markup=False)
+    rows = [_row(driver.name, load, found) for (driver, load), found in zip(plan, runs, strict=True) if found]
     return Found(limit, round(statistics.median(imports), 3), rows)
 
 
@@ -77,6 +83,7 @@ def _row(name: str, load: Load, runs: Sequence[Run]) -> dict[str, Any]:
         "name": name,
         "concurrency": load.concurrency,
         "calls": load.calls,
+        "runs": len(runs),
         **{field: median(field) for field in figures},
         "ratio_min": round(min(ratios), 3),
         "ratio_max": round(max(ratios), 3),
@@ -93,7 +100,7 @@ def show(found: Found, latency_ms: float, rounds: int, console: Console) -> None
     console.print(table)
     limit = found.server
     console.print(
-        f"{len(found.rows)} rows, medians of {rounds} rounds, {latency_ms:g} ms a call. The server alone: "
+        f"Medians of {rounds} rounds at {latency_ms:g} ms a call. The server alone: "
         f"{limit['requests_per_s']:,} requests/s, {limit['cpu_ms_per_request']:.3f} ms of CPU a request. "
         f"`import litellm` alone: {found.import_litellm_s:.2f} s."
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from fapo import __version__
 from fapo.cli.cache import cache_app
@@ -22,14 +20,15 @@ app = typer.Typer(
     help="Optimize a multi-step LLM pipeline with a coding agent, and prove the gain on data that the agent never saw.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich's help takes longer to import than all the rest takes to run
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("eval")(eval_command)
-app.command("optimize")(optimize_command)
-app.command("trace")(trace_command)
-app.command("compare")(compare_command)
-app.add_typer(cache_app, name="cache")
-app.command("doctor")(doctor_command)
+app.command("eval", short_help="Score a pipeline on a split.")(eval_command)
+app.command("optimize", short_help="Improve a pipeline with the coding agent.")(optimize_command)
+app.command("trace", short_help="Show every step of one case.")(trace_command)
+app.command("compare", short_help="Say whether one evaluation is better than another.")(compare_command)
+app.add_typer(cache_app, name="cache", short_help="Show or clear the replies that were paid for.")
+app.command("doctor", short_help="Check this machine and its sandbox.")(doctor_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -46,12 +45,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         app(args=arguments, prog_name="fapo")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except FapoError as error:
-        console.print(f"[bold red]error[/] {escape(str(error))}")
+        from rich.console import Console
+        from rich.markup import escape
+
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error[/] {escape(str(error))}")
         return error.exit_code
     return 0

@@ -157,18 +157,19 @@ def compare_arms(a: Arm, b: Arm) -> Comparison:
         )
     clusters = _clusters(a.cases or b.cases, both)
     in_a, in_b = ({case: means[case] for case in both} for means in (means_a, means_b))
+    paired = paired_comparison(in_b, in_a, clusters=clusters)
     changes = [Change(case, in_a[case], in_b[case]) for case in both if abs(in_b[case] - in_a[case]) > 1e-12]
     changes.sort(key=lambda change: -abs(change.b - change.a))
     return Comparison(
         a=_figures(a, in_a, clusters, len(known)),
         b=_figures(b, in_b, clusters, len(known)),
-        paired=paired_comparison(in_b, in_a, clusters=clusters),
+        paired=paired,
         clusters=None if clusters is None else len(set(clusters.values())),
         detectable=detectable_difference(in_b, in_a, clusters=clusters),
         won=tuple(change for change in changes if change.b > change.a),
         lost=tuple(change for change in changes if change.b < change.a),
         left_out=tuple(case for case in known if case not in in_a),
-        notes=tuple(_notes(a, b)),
+        notes=tuple(_notes(a, b, paired)),
     )
 
 
@@ -213,8 +214,10 @@ def _figures(arm: Arm, means: Mapping[str, float], clusters: Mapping[str, str] |
     )
 
 
-def _notes(a: Arm, b: Arm) -> list[str]:
+def _notes(a: Arm, b: Arm, paired: PairedComparison) -> list[str]:
     notes = []
+    if (paired.p_two_sided < 0.05) != (paired.low > 0 or paired.high < 0):
+        notes.append("test and interval disagree about 0: the interval approximates, the test decides")
     if a.manifest.trials != b.manifest.trials:
         one, other = a.manifest.trials, b.manifest.trials
         notes.append(f"A has {one} and B {other} samples of each case: means of cases are compared")

@@ -82,8 +82,8 @@ class WorkerPool:
         meters: dict[int, _Meter] = {}
         while len(self._workers) < self._most:
             await asyncio.sleep(_LOOK_EVERY_S)
-            meters = {worker.pid: meters.get(worker.pid) or _Meter(worker.pid) for worker in self._workers}
-            busy = sum(meter.used() for meter in meters.values())
+            pids = [worker.pid for worker in self._workers]
+            meters, busy = await asyncio.to_thread(_look, pids, meters)
             waiting = sum(worker.in_flight for worker in self._workers)
             if busy > _BUSY * _LOOK_EVERY_S * len(self._workers) and waiting > len(self._workers):
                 async with self._starting:
@@ -92,6 +92,12 @@ class WorkerPool:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _look(pids: list[int], before: dict[int, _Meter]) -> tuple[dict[int, _Meter], float]:
+    """The meters of these workers, and the seconds of CPU that they used since the last look. Reads all of /proc."""
+    meters = {pid: before.get(pid) or _Meter(pid) for pid in pids}
+    return meters, sum(meter.used() for meter in meters.values())
 
 
 class _Meter:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from fapo.errors import PipelineError, ProviderError, UsageError
-from fapo.llm.budget import Budget, Purpose, Reservation
+from fapo.llm.budget import Budget, Purpose
 from fapo.llm.cache import ReplyCache
 from fapo.llm.client import LiteLLMClient
 from fapo.llm.endpoints import Endpoint, plain_endpoint
+from fapo.llm.lanes import Lanes
 from fapo.llm.limits import RateLimit
-from fapo.llm.places import Places
 from fapo.llm.requests import check_request, request_key
 from fapo.llm.translate import Retryable
 from fapo.records import ModelReply, ModelRequest, Usage
@@ -75,11 +75,16 @@ class _Flight:
     wasted: Usage = Usage()
     held_s: float = 0.0
     held_until: float = 0.0
+    queued_at: float | None = None
 
     def hold(self, seconds: float) -> None:
         self.held_s += seconds
         for waiter in self.waiters:
             waiter(seconds)
+
+
+class _Closed(Exception):
+    """A call's turn came while its endpoint takes none."""
 
 
 class Gateway:
@@ -114,7 +119,7 @@ class Gateway:
         self._priced: set[str] = set()
         self._flights: dict[bytes, _Flight] = {}
         self._open_at: dict[str, tuple[float, ProviderError]] = {}
-        self._wire = Places(concurrency) if concurrency is not None else None
+        self._wire: Lanes[ModelReply] | None = Lanes(concurrency) if concurrency is not None else None
         self._rpm, self._tpm = rpm, tpm
         self._limits: dict[str, RateLimit] = {}
 
@@ -165,6 +170,8 @@ class Gateway:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._wire is not None:
+            await self._wire.aclose()
         await self._client.aclose()
         if self._cache is not None:
             self._cache.close()
@@ -225,6 +232,8 @@ class Gateway:
         while True:
             try:
                 return await self._attempt(flight)
+            except _Closed:
+                continue
             except Retryable as failure:
                 flight.wasted += failure.charged
                 limited += failure.rate_limited
@@ -259,62 +268,47 @@ class Gateway:
         await self._patience.sleep(seconds)
 
     async def _attempt(self, flight: _Flight) -> ModelReply:
-        request, endpoint, budget = flight.request, flight.endpoint, self._budget
-        guess = None if budget.usd is None else self._client.estimate_cost(request, endpoint)
         if self._rpm is not None or self._tpm is not None:
             await self._wait_for_slot(flight)
-        await self._enter_wire(flight)
-        try:
-            asked = self._patience.clock()
-            reservation = await budget.reserve(request.model, guess)
-            if (waited := self._patience.clock() - asked) > 0:
-                flight.hold(waited)
-            try:
-                reply = await self._send(flight, reservation)
-            finally:
-                reservation.release()
-        finally:
-            if self._wire is not None:
-                self._wire.release()
-        if reply.finish_reason == "content_filter":
-            raise PipelineError(f"{request.model}: the provider's filter withheld the reply", kind="content_policy")
-        return reply
-
-    async def _enter_wire(self, flight: _Flight) -> None:
-        """Take one of the places that `concurrency` allows, once the endpoint takes calls at all."""
         if flight.provider in self._open_at:
             await self._wait_until_open(flight)
-        if self._wire is not None and not self._wire.take():
-            await self._queue(flight, self._wire)
+        if self._wire is None:
+            reply = await self._send(flight)
+        else:
+            if self._wire.busy:
+                # How long it will queue is not known, so the longest wait is held until the true one is.
+                flight.queued_at = self._patience.clock()
+                flight.hold(self._patience.held_limit_s)
+            reply = await self._wire.run(flight.rank, lambda: self._send(flight))
+        if reply.finish_reason == "content_filter":
+            raise PipelineError(f"{flight.request.model}: the provider's filter withheld the reply", kind="content_policy")
+        return reply
 
-    async def _queue(self, flight: _Flight, wire: Places) -> None:
-        """Wait for a place. How long is not known before, so the longest wait is held until the true one is."""
-        while True:
-            began = self._patience.clock()
-            flight.hold(self._patience.held_limit_s)
-            try:
-                await wire.wait(flight.rank)
-            finally:
-                flight.hold(self._patience.clock() - began - self._patience.held_limit_s)
-            limit = self._open_at.get(flight.provider)
-            if limit is None or limit[0] <= self._patience.clock():
-                return
-            wire.release()
-            await self._wait_until_open(flight)
-
-    async def _send(self, flight: _Flight, reservation: Reservation) -> ModelReply:
-        sent = self._patience.clock()
+    async def _send(self, flight: _Flight) -> ModelReply:
+        request, endpoint, patience = flight.request, flight.endpoint, self._patience
+        asked = patience.clock()
+        if flight.queued_at is not None:
+            flight.hold(asked - flight.queued_at - patience.held_limit_s)
+            flight.queued_at = None
+        if (limit := self._open_at.get(flight.provider)) and limit[0] > asked:
+            raise _Closed
+        guess = None if self._budget.usd is None else self._client.estimate_cost(request, endpoint)
+        reservation = await self._budget.reserve(request.model, guess)
+        sent = patience.clock()
+        if sent > asked:
+            flight.hold(sent - asked)
         flight.on_wire = True
         try:
-            reply = await self._client.call(flight.request, flight.endpoint, self._patience.timeout_s)
+            reply = await self._client.call(request, endpoint, patience.timeout_s)
+            reservation.settle(flight.purpose, reply.usage)
         except Retryable as failure:
-            flight.hold(self._patience.clock() - sent)
+            flight.hold(patience.clock() - sent)
             if failure.charged != Usage():
                 reservation.settle(flight.purpose, failure.charged)
             raise
         finally:
             flight.on_wire = False
-        reservation.settle(flight.purpose, reply.usage)
+            reservation.release()
         return replace(reply, wasted=flight.wasted) if flight.wasted != Usage() else reply
 
     async def _wait_for_slot(self, flight: _Flight) -> None:

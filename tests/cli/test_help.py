@@ -32,6 +32,6 @@ def test_the_help_is_as_recorded(command: str) -> None:
 
 def test_every_command_is_recorded() -> None:
     assert {path.stem for path in HERE.glob("*.txt")} == {command or "fapo" for command in COMMANDS}
-    commands = show_help("").split("Commands")[1]
-    listed = re.findall(r"^│ ([a-z]+)  ", commands, re.MULTILINE)
+    commands = show_help("").split("Commands:")[1]
+    listed = re.findall(r"^  ([a-z]+)  ", commands, re.MULTILINE)
     assert set(listed) == set(COMMANDS) - {""}

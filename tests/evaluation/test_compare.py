@@ -129,6 +129,15 @@ def test_clusters_that_were_taken_down_decide_the_test_and_the_intervals(compare
     assert found.a.score == mean_interval(list(means_a.values()), list(clusters.values()))
 
 
+def test_where_test_and_interval_disagree_it_says_which_decides(compare: Compare) -> None:
+    """Five cases up by about as much: one sign pattern of sixteen, and far from 0 by their spread."""
+    b: dict[str, list[Outcome]] = {f"case-{n}": [0.5 + n / 100] for n in range(5)}
+    found = compare(scored("00000"), b)
+    assert found.paired.p_two_sided == 2 / 32
+    assert found.paired.low > 0
+    assert found.notes == ("test and interval disagree about 0: the interval approximates, the test decides",)
+
+
 def test_without_clusters_cases_are_independent(compare: Compare) -> None:
     found = compare(scored("0" * 12 + "01010101"), scored("1" * 12 + "01010101"))
     assert found.clusters is None

@@ -64,9 +64,7 @@ class CaseRun:
         self.occurrences[key] += 1
         if not occurrence:
             return request
-        return ModelRequest(
-            request.model, request.messages, request.params, request.trial, occurrence, request.texts
-        )
+        return ModelRequest(request.model, request.messages, request.params, request.trial, occurrence, request.texts)
 
     def _add(self, name: str, kind: Any, inputs: Any, output: Any, start: float, **extra: Any) -> None:
         now = time.monotonic()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fapo.config import Isolation
-from fapo.errors import CredentialsError, FapoError, PipelineError, ProviderError, UsageError
+from fapo.errors import CredentialsError, FapoError, IsolationError, PipelineError, ProviderError, UsageError
 from fapo.evaluation.case_run import CaseRun
 from fapo.evaluation.pool import WorkerPool
 from fapo.evaluation.process import WorkerDied, WorkerProcess
@@ -145,6 +145,11 @@ class _Evaluator:
                 self._finish(await self._run_case(case, trial))
 
         self._level = (await asyncio.to_thread(choose_level, self._plan.isolation)).level
+        if self._plan.spec.openai_endpoint and self._level == "landlock":
+            raise IsolationError(
+                "`openai_endpoint` needs a network of its own, and this machine has level `landlock` only, which can "
+                "name a port but not a host; `fapo doctor` says what level `full` lacks"
+            )
         try:
             await self._pool.open()
             async with asyncio.TaskGroup() as group:

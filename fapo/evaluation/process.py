@@ -44,7 +44,7 @@ class CaseHandler(Protocol):
     held_s: float
 
     async def call_model(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Make the model call: what goes back into the pipeline. A PipelineError does so too; any other ends the case."""
+        """Make the model call: what goes back into the pipeline. So does a PipelineError; others end the case."""
 
     def record_step(self, message: dict[str, Any]) -> None:
         """Take down a finished function step."""
@@ -58,6 +58,7 @@ class _Running:
     deadline: float
     timer: asyncio.TimerHandle | None = None
     timed_out: bool = False
+    reported: bool = False
     bytes: int = 0
     calls: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -159,6 +160,8 @@ class WorkerProcess:
         finally:
             running.timer.cancel()
             del self._running[ident]
+            if not running.reported:
+                self._pipe.send({"op": "cancel", "id": ident})
             for call in running.calls:
                 call.cancel()
 
@@ -223,6 +226,7 @@ class WorkerProcess:
                 raise ValueError(f"unknown message {other!r}")
 
     def _settle(self, running: _Running, outcome: Prediction | Exception) -> None:
+        running.reported = True
         if running.timed_out:
             outcome = PipelineError(f"took longer than its limit of {running.timeout_s:g} s", kind="timeout")
         if isinstance(outcome, Exception):

@@ -68,7 +68,8 @@ class Worker:
         self._pipe: FrameProtocol | None = None
         self._pipeline: Pipeline | None = None
         self._cases: dict[int, asyncio.Task[None]] = {}
-        self._calls: dict[int, concurrent.futures.Future[Any] | asyncio.Future[Any]] = {}
+        self._calls: dict[int, tuple[int, concurrent.futures.Future[Any] | asyncio.Future[Any]]] = {}
+        self._live: set[int] = set()
         self._next_call = 0
         self.setup: asyncio.Future[WorkerSetup] = self._pipe_loop.create_future()
         self.over = asyncio.Event()
@@ -96,10 +97,12 @@ class Worker:
             case "start":
                 self.setup.set_result(WorkerSetup(**message["setup"]))
             case "run":
+                self._live.add(message["id"])
                 self._in_code_loop(self._begin, message["id"], message["inputs"])
             case "reply":
                 self._resolve(message)
             case "cancel":
+                self._abandon(message["id"])
                 self._in_code_loop(self._cancel, message["id"])
 
     def _in_code_loop(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -115,14 +118,27 @@ class Worker:
         if task := self._cases.get(ident):
             task.cancel()
 
+    def _abandon(self, ident: int) -> None:
+        """Nobody waits for this case any more: its calls fail, those under way and those to come."""
+        self._live.discard(ident)
+        for number, (case, call) in list(self._calls.items()):
+            if case == ident:
+                del self._calls[number]
+                if not call.done():
+                    call.set_exception(_over())
+
     def _resolve(self, message: dict[str, Any]) -> None:
-        call = self._calls.pop(message["call"], None)
+        _, call = self._calls.pop(message["call"], (0, None))
         if call is None or call.done():
             return
         if "kind" in message:
             call.set_exception(PipelineError(message["message"], kind=message["kind"], step=message["step"]))
         else:
             call.set_result(message)
+
+    def running(self) -> list[int]:
+        """The cases that run now."""
+        return list(self._live)
 
     def submit(self, ident: int, call: dict[str, Any]) -> concurrent.futures.Future[dict[str, Any]]:
         """Make a model call for case `ident` from any thread; the future holds the reply, or raises PipelineError."""
@@ -132,8 +148,11 @@ class Worker:
 
     def _ask(self, ident: int, call: dict[str, Any], future: Any) -> None:
         assert self._pipe is not None
+        if ident not in self._live:
+            future.set_exception(_over())
+            return
         self._next_call += 1
-        self._calls[self._next_call] = future
+        self._calls[self._next_call] = ident, future
         try:
             self._pipe.send({"op": "llm", "id": ident, "call": self._next_call, **call})
         except FrameError as error:
@@ -173,6 +192,11 @@ class Worker:
             self.send({"op": "failed", "id": ident, **_describe(error)})
         finally:
             self._cases.pop(ident, None)
+            self._live.discard(ident)
+
+
+def _over() -> PipelineError:
+    return PipelineError("the case is over", kind="timeout")
 
 
 def _as_prediction(value: Any) -> Prediction:
@@ -229,9 +253,9 @@ async def _main(descriptor: int) -> None:
     setup = await worker.setup
     try:
         confine(setup.policy, setup.level)
-        if setup.openai_endpoint:
-            _open_endpoint(worker, setup)
-        worker.start(Pipeline(setup), own_loop=setup.openai_endpoint)
+        os.chdir(setup.scratch)
+        pipeline = _load_with_endpoint(worker, setup) if setup.openai_endpoint else Pipeline(setup)
+        worker.start(pipeline, own_loop=setup.openai_endpoint)
     except FapoError as error:
         worker.send({"op": "broken", "message": str(error), "isolation": type(error).__name__ == "IsolationError"})
         await worker.over.wait()
@@ -240,13 +264,17 @@ async def _main(descriptor: int) -> None:
     await worker.over.wait()
 
 
-def _open_endpoint(worker: Worker, setup: WorkerSetup) -> None:
+def _load_with_endpoint(worker: Worker, setup: WorkerSetup) -> Pipeline:
+    """The endpoint first: clients are often made while pipeline code is imported."""
     # It brings an HTTP server with it, which other pipelines need not wait for.
-    from fapo.evaluation.endpoint import instrument, start_endpoint  # noqa: PLC0415
+    from fapo.evaluation.endpoint import forget_client_caches, instrument, start_endpoint  # noqa: PLC0415
 
-    endpoint = start_endpoint(worker.submit, setup.models, secrets.token_urlsafe(16))
+    endpoint = start_endpoint(worker.submit, setup.models, secrets.token_urlsafe(16), worker.running)
     os.environ.update(endpoint.environment)
-    instrument()
+    instrument(endpoint.port)
+    pipeline = Pipeline(setup)
+    forget_client_caches()
+    return pipeline
 
 
 def main() -> None:

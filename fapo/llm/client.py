@@ -1,10 +1,10 @@
 """The LiteLLM seam: its only importer.
 
 A call takes one of two ways. The ordinary one is `litellm.acompletion`. The short one posts the request that LiteLLM
-would send, from a template learned on two calls of the ordinary kind (`wire.py`), and costs a tenth of the CPU. Whatever
-it cannot be sure of (other content than text, tools, a status that needs LiteLLM's knowledge) goes the ordinary way.
-It uses LiteLLM's `shared_session` and `client` arguments, `get_ssl_configuration` and the providers' `transform_response`:
-tests/llm/test_short_way.py holds that both ways agree.
+would send, from a template learned on two calls of the ordinary kind (`wire.py`), and costs a tenth of the CPU.
+Whatever it cannot be sure of (content other than text, tools, a status that needs LiteLLM's knowledge) goes the
+ordinary way. Of LiteLLM it uses the arguments `shared_session` and `client`, `get_ssl_configuration`, and the
+providers' `transform_response`; tests/llm/test_short_way.py holds that both ways agree.
 """
 
 from __future__ import annotations
@@ -78,9 +78,13 @@ def load() -> None:
 
 
 class LiteLLMClient:
-    """Makes single attempts. One event loop at a time; `aclose` before it ends."""
+    """Makes single attempts. One event loop at a time; `aclose` before it ends.
+
+    `short_calls` counts the requests that went the short way.
+    """
 
     def __init__(self, *, short_way: bool = True) -> None:
+        self.short_calls = 0
         self._short_way = short_way
         self._session: aiohttp.ClientSession | None = None
         self._watched: aiohttp.ClientSession | None = None
@@ -194,6 +198,7 @@ class LiteLLMClient:
     ) -> ModelReply | int:  # fmt: skip
         """Post what LiteLLM would; an HTTP status where it has to say what the answer means."""
         assert self._session is not None
+        self.short_calls += 1
         started = time.monotonic()
         try:
             async with self._session.post(
@@ -439,4 +444,6 @@ def check_model(model: str) -> None:
 def _key_name(endpoint: Endpoint) -> str:
     """The variable that usually holds the key of the model's provider."""
     provider = provider_of(endpoint.model)
-    return "its key" if provider is None else "its credentials" if provider in _AMBIENT else f"{provider.upper()}_API_KEY"
+    return (
+        "its key" if provider is None else "its credentials" if provider in _AMBIENT else f"{provider.upper()}_API_KEY"
+    )

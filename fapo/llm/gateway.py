@@ -72,7 +72,7 @@ class _Flight:
     waiters: list[OnHold] = field(default_factory=list)
     on_wire: bool = False
     claimed: bool = False
-    wasted: Usage = Usage()
+    wasted: Usage = field(default_factory=Usage)
     held_s: float = 0.0
     held_until: float = 0.0
     queued_at: float | None = None
@@ -281,7 +281,9 @@ class Gateway:
                 flight.hold(self._patience.held_limit_s)
             reply = await self._wire.run(flight.rank, lambda: self._send(flight))
         if reply.finish_reason == "content_filter":
-            raise PipelineError(f"{flight.request.model}: the provider's filter withheld the reply", kind="content_policy")
+            raise PipelineError(
+                f"{flight.request.model}: the provider's filter withheld the reply", kind="content_policy"
+            )
         return reply
 
     async def _send(self, flight: _Flight) -> ModelReply:

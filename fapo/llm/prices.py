@@ -1,4 +1,4 @@
-"""What a call costs, from LiteLLM's own calculation: asked in full where it must be, as rates where that is the same."""
+"""What a call costs, from LiteLLM's own calculation: in full where it must be, as rates where that is the same."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fapo.errors import CredentialsError, FapoError, PipelineError, ProviderError
@@ -84,7 +84,7 @@ class Retryable(Exception):
     error: ProviderError
     rate_limited: bool = False
     retry_after_s: float | None = None
-    charged: Usage = Usage()
+    charged: Usage = field(default_factory=Usage)
 
 
 def translate(error: Exception, model: str, key_name: str) -> FapoError | Retryable:

@@ -34,7 +34,7 @@ class SentRequest:
 
 @dataclass(frozen=True, slots=True)
 class RequestTemplate:
-    """All of a request but the texts of its messages. `parts` surround the texts, as JSON; `order` says whose is next."""
+    """All of a request but the texts of its messages. `parts` of its JSON surround them, in the order of `order`."""
 
     url: URL
     headers: CIMultiDict[str]

@@ -50,8 +50,7 @@ class Prompt:
         """Chat messages with all placeholders filled. An unknown placeholder is a PipelineError."""
         try:
             return [
-                {"role": role, "content": _compiled(source).render(variables).strip()}
-                for role, source in self.sections
+                {"role": role, "content": _compiled(source).render(variables).strip()} for role, source in self.sections
             ]
         except jinja2.UndefinedError as error:
             given = ", ".join(sorted(variables)) or "nothing"

@@ -36,7 +36,7 @@ class _Sums:
     calls: int = 0
     cached: int = 0
     errors: int = 0
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     seconds: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, step: Step) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from fapo.standin import reader_spans as spans
 from fapo.standin.reader_choice import Scored, named_in, score_options
 from fapo.standin.reader_fields import Wanted, is_answer, value_of, wanted_fields
+from fapo.standin.reader_marked import find_marked
 from fapo.standin.reader_prompt import Option, Prompt, parse
 from fapo.standin.reader_reply import Answer, put
 from fapo.standin.reader_rules import Rules, rules_of
@@ -53,10 +54,12 @@ def tokens_in(text: str) -> int:
 
 def read(messages: Sequence[Mapping[str, Any]], temperature: float, seed: int | None, max_tokens: int | None) -> Reply:
     """Answer chat messages. Equal arguments get equal replies; at temperature 0 the seed does not matter."""
-    prompt = parse(messages)
+    marked = find_marked(messages)
+    prompt = parse(marked.messages if marked else messages)
     rules = rules_of(prompt.instructions)
     dice = Dice(messages, temperature, seed)
     text = put(_answer(prompt, rules, dice), rules, mood=dice.mood)
+    text = marked.mark(text) if marked else text
     if max_tokens is not None and tokens_in(text) > max_tokens:
         return Reply(text[: max_tokens * CHARACTERS_PER_TOKEN], "length")
     return Reply(text, "stop")

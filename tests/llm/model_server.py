@@ -1,9 +1,10 @@
-"""An OpenAI-compatible endpoint on loopback that answers as a test scripts it."""
+"""A model endpoint on loopback that answers as a test scripts it, whatever path it is asked on."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,63 @@ def replies(content: str | None = "hello", finish_reason: str = "stop", **change
         "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
     } | changes
     return json_body({name: value for name, value in body.items() if value is not None})
+
+
+async def echoes(request: web.Request) -> web.Response:
+    """A chat completion whose text is the last message's."""
+    body = await request.json()
+    return await replies(body["messages"][-1]["content"])(request)
+
+
+def anthropic_replies(text: str = "hello", stop_reason: str | None = "end_turn", **changes: Any) -> Answer:
+    """As `replies`, in the format of Anthropic's Messages API."""
+    body = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-sonnet-4-5-20250929",
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1000, "output_tokens": 100},
+    } | changes
+    return json_body(body)
+
+
+def gemini_replies(text: str = "hello", finish_reason: str = "STOP", **changes: Any) -> Answer:
+    """As `replies`, in the format of Gemini's generateContent."""
+    content = {"role": "model", "parts": [{"text": text}]}
+    body = {
+        "candidates": [{"content": content, "finishReason": finish_reason, "index": 0}],
+        "usageMetadata": {"promptTokenCount": 1000, "candidatesTokenCount": 100, "totalTokenCount": 1100},
+        "modelVersion": "gemini-2.5-flash",
+        "responseId": "r1",
+    } | changes
+    return json_body({name: value for name, value in body.items() if value is not None})
+
+
+def cohere_replies(text: str = "hello") -> Answer:
+    """As `replies`, in the format of Cohere's chat API v2."""
+    tokens = {"input_tokens": 1000, "output_tokens": 100}
+    message = {"role": "assistant", "content": [{"type": "text", "text": text}]}
+    usage = {"billed_units": tokens, "tokens": tokens}
+    return json_body({"id": "1", "finish_reason": "COMPLETE", "message": message, "usage": usage})
+
+
+def ollama_replies(text: str = "hello") -> Answer:
+    """As `replies`, in the formats of Ollama's /api/chat and /api/generate."""
+    message = {"role": "assistant", "content": text}
+    return json_body({"model": "llama3", "created_at": "2025-01-01T00:00:00Z", "message": message, "response": text,
+                      "done": True, "done_reason": "stop", "prompt_eval_count": 1000, "eval_count": 100})  # fmt: skip
+
+
+def bedrock_replies(text: str = "hello") -> Answer:
+    """As `replies`, in the format of Bedrock's Converse API."""
+    message = {"role": "assistant", "content": [{"text": text}]}
+    usage = {"inputTokens": 1000, "outputTokens": 100, "totalTokens": 1100}
+    return json_body(
+        {"output": {"message": message}, "stopReason": "end_turn", "usage": usage, "metrics": {"latencyMs": 1}}
+    )
 
 
 def json_body(body: Any, status: int = 200, **headers: str) -> Answer:
@@ -59,22 +117,36 @@ async def never_answers(request: web.Request) -> web.Response:
     raise AssertionError
 
 
+@dataclass(frozen=True)
+class Received:
+    """One request as it arrived. Names of headers are in lower case; `body` is parsed JSON."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+
+
 @dataclass
 class ModelServer:
     """Gives the scripted answers in turn, and the last one from then on."""
 
     answers: list[Answer]
     port: int = 0
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    authorization: list[str] = field(default_factory=list)
+    received: list[Received] = field(default_factory=list)
     arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     async def handle(self, request: web.Request) -> web.Response:
-        self.bodies.append(await request.json())
-        self.authorization.append(request.headers.get("Authorization", ""))
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        body = json.loads(await request.read() or b"null")
+        self.received.append(Received(request.method, request.path_qs, headers, body))
         self.arrived.release()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return await answer(request)
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [request.body for request in self.received]
 
     def endpoint(self, model: str = "openai/gpt-4o-mini", *, free: bool = False) -> Endpoint:
         return Endpoint(model, f"http://127.0.0.1:{self.port}/v1", "a-key", identity=model, free=free)
@@ -83,8 +155,8 @@ class ModelServer:
 @asynccontextmanager
 async def model_server(*answers: Answer) -> AsyncIterator[ModelServer]:
     server = ModelServer(list(answers))
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", server.handle)
+    app = web.Application(client_max_size=1 << 24)
+    app.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -16,12 +16,14 @@ import json
 import logging
 import os
 import time
+import urllib.request
 import warnings
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from fapo.errors import CredentialsError, FapoError, PipelineError, ProviderError, UsageError
 from fapo.llm.endpoints import Endpoint
@@ -42,7 +44,6 @@ _ASSUMED_OUTPUT_TOKENS = 1000
 _LESSON_S = 1.0
 _STANDARD_REASONS = frozenset({"stop", "length", "content_filter"})
 _RETRIED = frozenset({408, 409, 425, 429})
-_EXPIRED = frozenset({401, 403})
 _sent: ContextVar[Lesson | None] = ContextVar("sent", default=None)
 
 
@@ -61,6 +62,8 @@ def _litellm() -> Any:
         import litellm  # noqa: PLC0415
 
         litellm.ModelResponse()
+    # It does so again for every provider whose module is imported later.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"pydantic\._internal\.")
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)
     gc.enable()
@@ -97,18 +100,20 @@ class LiteLLMClient:
         params = request.params if seed is None else {**request.params, "seed": seed}
         if request.texts:
             return await self._embed(request, endpoint, timeout_s)
-        texts = plain_texts(request) if self._short_way and provider_of(endpoint.model) not in _ORDINARY_ONLY else None
+        texts = plain_texts(request) if self._short_way and _has_short_way(endpoint.model) else None
         if texts is None:
             return await self._ordinary(request, endpoint, params, timeout_s, None)
         shape = self._shapes.of(endpoint, request, params)
         lesson = await shape.template_or_lesson(texts, _LESSON_S)
         if isinstance(lesson, RequestTemplate):
             reply = await self._short(lesson, texts, request, endpoint, timeout_s)
-            if isinstance(reply, ModelReply):
+            if reply is not None:
+                shape.failures = 0
                 return reply
-            if reply in _EXPIRED:
-                shape.forget()
-            return await self._ordinary(request, endpoint, params, timeout_s, None)
+            reply = await self._ordinary(request, endpoint, params, timeout_s, None)
+            # LiteLLM got an answer where the template got none: a token has expired, or it mends what is refused.
+            shape.forget(lesson)
+            return reply
         return await self._watch(request, endpoint, params, timeout_s, lesson)
 
     # -- the ordinary way
@@ -195,15 +200,15 @@ class LiteLLMClient:
     async def _short(
         self, template: RequestTemplate, texts: tuple[str, ...], request: ModelRequest, endpoint: Endpoint,
         timeout_s: float,
-    ) -> ModelReply | int:  # fmt: skip
-        """Post what LiteLLM would; an HTTP status where it has to say what the answer means."""
+    ) -> ModelReply | None:  # fmt: skip
+        """Post what LiteLLM would; None for an answer that it has to say the meaning of."""
         assert self._session is not None
         self.short_calls += 1
         started = time.monotonic()
         try:
             async with self._session.post(
                 template.url, data=template.fill(texts), headers=template.headers, allow_redirects=False,
-                timeout=_timeout(timeout_s),
+                timeout=_timeout(timeout_s), proxy=_proxy(template.url),
             ) as response:  # fmt: skip
                 payload = await response.read()
         except TimeoutError:
@@ -215,7 +220,7 @@ class LiteLLMClient:
             return _read(payload, response, request, endpoint, latency_s)
         if response.status in _RETRIED or response.status >= 500:
             raise _refused(response.status, payload, response.headers, request.model, endpoint)
-        return response.status
+        return None
 
     async def aclose(self) -> None:
         """Close what LiteLLM and this client keep open in this event loop."""
@@ -248,6 +253,16 @@ def _timeout(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds)
 
 
+@functools.cache
+def _proxy(url: URL) -> str | None:
+    """The proxy that the environment names for an address, found as LiteLLM finds it."""
+    if urllib.request.proxy_bypass(url.host or ""):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
 async def _note_request(_: aiohttp.ClientSession, __: Any, sent: aiohttp.TraceRequestStartParams) -> None:
     if (lesson := _sent.get()) is not None:
         lesson.begin(str(sent.url), dict(sent.headers))
@@ -272,8 +287,15 @@ def provider_of(model: str) -> str | None:
 
 
 @functools.cache
+def _has_short_way(model: str) -> bool:
+    """Whether replies of this model can be read without LiteLLM's own call."""
+    provider = provider_of(model)
+    return provider is not None and provider not in _ORDINARY_ONLY and _config(model) is not None
+
+
+@functools.cache
 def _config(model: str) -> Any:
-    """LiteLLM's knowledge of how a provider's chat replies are to be read."""
+    """LiteLLM's knowledge of how a provider's chat replies are to be read; None where it has none."""
     litellm = _litellm()
     name, provider, _, _ = litellm.get_llm_provider(model)
     kind = litellm.LlmProviders(provider)

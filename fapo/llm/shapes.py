@@ -43,10 +43,11 @@ class Shape:
                 return None
         return None
 
-    def forget(self) -> None:
-        """Learn anew: the endpoint no longer takes what the template sends, such as a token that has expired."""
-        self.template, self.proved = None, False
-        self.failures += 1
+    def forget(self, template: RequestTemplate | None) -> None:
+        """Learn anew, if `template` is still what is known: the endpoint does not take what it sends."""
+        if self.template is template:
+            self.template, self.proved = None, False
+            self.failures += 1
 
 
 @dataclass(slots=True, eq=False)
@@ -85,7 +86,7 @@ class Lesson:
         elif shape.template.explains(sent, self.texts):
             shape.proved = True
         else:
-            shape.forget()
+            shape.forget(shape.template)
         self._leave()
 
     def _leave(self) -> None:

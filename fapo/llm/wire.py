@@ -17,8 +17,8 @@ from typing import Any
 from multidict import CIMultiDict
 from yarl import URL
 
-# Set anew for every request by whoever sends it.
-_OWN_HEADERS = frozenset({"content-length", "host", "connection"})
+# Set anew for every request by whoever sends it. Which encodings a reply may have is up to the one who decodes it.
+_OWN_HEADERS = frozenset({"content-length", "host", "connection", "accept-encoding"})
 # Differ from call to call, and mean nothing to the endpoint.
 _VOLATILE_HEADERS = frozenset({"x-stainless-retry-count", "x-stainless-read-timeout", "idempotency-key"})
 

@@ -31,10 +31,11 @@ def make_plan(tmp_path: Path) -> MakePlan:
         for name, text in (prompts or {"say": "User:\n{{ text }}\n"}).items():
             (directory / "prompts" / f"{name}.md").write_text(text)
         cases = tuple(Case(f"case-{i}", {"text": f"word{i}"}, f"WORD{i}") for i in range(n))
-        manifest = Manifest("p", "000", "d", "validation", split_digest(cases), "equal", "s", trials, {"task": "fake"})
+        parsed = parse_spec(spec, directory)
+        manifest = Manifest("p", "000", "d", "validation", split_digest(cases), "equal", "s", trials, parsed.models)
         function = ScoreFunction("equal", tmp_path / "equal.py", "s", score)
         values: dict[str, Any] = {"concurrency": 8, "isolation": "auto"} | changes
         target = values.pop("directory", tmp_path / "evaluation")
-        return EvaluationPlan(directory, parse_spec(spec, directory), cases, function, manifest, target, **values)
+        return EvaluationPlan(directory, parsed, cases, function, manifest, target, **values)
 
     return make

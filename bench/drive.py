@@ -79,7 +79,7 @@ class BadRun(Exception):
 
 
 def drive(driver: Driver, server: Server, load: Load) -> Run:
-    """Run a driver. Raises BadRun unless it made each call once, each from the reply before, and its answers are right."""
+    """Run a driver. BadRun unless it made each call once, each from the reply before, and its answers are right."""
     server.reset(load.latency_ms)
     with tempfile.TemporaryDirectory(prefix="fapo-bench-") as directory:
         measured = _run_driver(driver, server, load, Path(directory))

@@ -20,8 +20,8 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SpendingLimits(Frozen):
-    """Limits on what model calls may use, checked before each call with what is in flight."""
+class CallLimits(Frozen):
+    """What model calls may use: on the wire at once, a minute, and in all."""
 
     concurrency: int = Field(32, ge=1, description="Model calls in flight at once.")
     budget_usd: float | None = Field(None, gt=0, description="Limit on all spending, dollars.")
@@ -31,7 +31,7 @@ class SpendingLimits(Frozen):
     tpm: int | None = Field(None, ge=1, description="Tokens a minute to each provider.")
 
 
-class EvalConfig(SpendingLimits):
+class EvalConfig(CallLimits):
     """What `fapo eval` was asked to do."""
 
     split: Split = Field("validation", description="Which split to run.")
@@ -41,7 +41,7 @@ class EvalConfig(SpendingLimits):
     isolation: Isolation = Field("auto", description="How pipeline code is confined.")
 
 
-class OptimizeConfig(SpendingLimits):
+class OptimizeConfig(CallLimits):
     """What `fapo optimize` was asked to do; recorded in the run, so that a resumed run obeys the same limits."""
 
     max_variants: int = Field(12, ge=1, description="Variants that may be submitted for validation.")

@@ -18,8 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from fapo.agent import confine, guard
+from fapo.agent.cage import open_cage, require_way_out
+from fapo.agent.inside import SANDBOX_VOICES
 from fapo.agent.protocol import AgentEvent, AgentEventKind, AgentResult, AgentStatus, AgentTask, AgentTool
-from fapo.errors import FapoError
+from fapo.config import Isolation
+from fapo.errors import FapoError, IsolationError
+from fapo.sandbox.landlock import abi_version
+from fapo.sandbox.policy import Level
+from fapo.sandbox.probe import choose_level
 
 if TYPE_CHECKING:
     import claude_agent_sdk as sdk_types
@@ -37,21 +43,30 @@ _SUMMARY_CHARACTERS = 160
 
 
 class ClaudeAgent:
-    """Runs sessions of Claude Code. `cli` is its executable; by default the SDK's own, else `claude` on PATH."""
+    """Runs sessions of Claude Code, its whole process confined at `level`.
 
-    def __init__(self, cli: Path | None = None) -> None:
+    `cli` is its executable; by default the SDK's own, else `claude` on PATH. `isolation` is a level, or `auto` for the
+    strongest that works here. Raises IsolationError where none does.
+    """
+
+    def __init__(self, cli: Path | None = None, *, isolation: Isolation | Level = "auto") -> None:
         self._cli = cli
+        self.level: Level = choose_level("auto").level if isolation == "auto" else isolation
+        require_way_out(self.level, abi_version())
 
     async def run(self, task: AgentTask, on_event: OnEvent) -> AgentResult:
-        """See `Agent.run`. Raises what a tool's handler raised, unless that was a FapoError."""
+        """See `Agent.run`. Raises what a tool's handler raised, unless that was a FapoError, and IsolationError where
+        the CLI cannot be confined after all."""
         import claude_agent_sdk as sdk  # noqa: PLC0415  heavy: loaded when an agent starts
 
         logging.getLogger(sdk.__name__).addHandler(_NO_LOG)
-        session = _Session(sdk, task, on_event)
+        session = _Session(sdk, task, on_event, self.level)
         cli = self._cli or _find_cli(Path(sdk.__file__).parent)
-        if cli is None:
-            return session.end("failed", "no Claude Code: reinstall claude-agent-sdk, or put `claude` on PATH")
-        return await session.run(confine.write_launcher(task, cli))
+        if cli is None or not cli.is_file():
+            where = f" at {cli}" if cli else ""
+            return session.end("failed", f"no Claude Code{where}: reinstall claude-agent-sdk, or put `claude` on PATH")
+        async with open_cage(task, cli, self.level) as cage:
+            return await session.run(confine.write_launcher(task, cli, cage), confine.environment(task, cage))
 
 
 def _find_cli(package: Path) -> Path | None:
@@ -72,8 +87,9 @@ class _SdkFault(Exception):
 class _Session:
     """One conversation: what was seen of it so far, and the ways in which it can end."""
 
-    def __init__(self, sdk: Any, task: AgentTask, on_event: OnEvent) -> None:
+    def __init__(self, sdk: Any, task: AgentTask, on_event: OnEvent, level: Level) -> None:
         self._sdk = sdk
+        self._level = level
         self._task = task
         self._on_event = on_event
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
@@ -88,19 +104,21 @@ class _Session:
         self._bug: Exception | None = None
         self._broken = asyncio.Event()
 
-    async def run(self, launcher: Path) -> AgentResult:
-        client: sdk_types.ClaudeSDKClient = self._sdk.ClaudeSDKClient(self._options(launcher))
+    async def run(self, launcher: Path, environment: dict[str, str]) -> AgentResult:
+        client: sdk_types.ClaudeSDKClient = self._sdk.ClaudeSDKClient(self._options(launcher, environment))
         try:
             cause, fault = await self._until_over(client)
         finally:
             await client.disconnect()
         if self._bug is not None:
             raise self._bug
+        if fault is not None and self._cli_version is None:
+            self._require_confined()
         return self.end(*self._verdict(cause, fault))
 
     # -- what the session is given
 
-    def _options(self, launcher: Path) -> sdk_types.ClaudeAgentOptions:
+    def _options(self, launcher: Path, environment: dict[str, str]) -> sdk_types.ClaudeAgentOptions:
         sdk, task = self._sdk, self._task
         server = sdk.create_sdk_mcp_server("fapo", tools=[self._offer(tool) for tool in task.tools])
         options: sdk_types.ClaudeAgentOptions = sdk.ClaudeAgentOptions(
@@ -121,7 +139,7 @@ class _Session:
             max_budget_usd=task.max_budget_usd,
             cwd=task.workspace,
             cli_path=launcher,
-            env=confine.environment(task),
+            env=environment,
             stderr=self._stderr.append,
             max_buffer_size=_LONGEST_MESSAGE,
             include_partial_messages=True,  # signs of life, without which a long reply would look like a stall
@@ -289,6 +307,11 @@ class _Session:
         told = "; ".join(result.errors or []) or result.result or result.terminal_reason or result.subtype
         return "failed", " ".join(told.split())
 
+    def _require_confined(self) -> None:
+        for line in self._stderr:
+            if line.startswith(SANDBOX_VOICES):
+                raise IsolationError(f"Claude Code cannot be confined here: {line}")
+
     def _with_stderr(self, error: str) -> str:
         return " ".join(" | ".join([error, *self._stderr]).split())
 
@@ -307,6 +330,7 @@ class _Session:
             session_id=last.session_id if last else self._session_id,
             sdk_version=self._sdk.__version__,
             cli_version=self._cli_version,
+            level=self._level,
         )
         detail = {"status": status, "error": error, "turns": result.turns, "cost_usd": result.cost_usd}
         self._tell("result", f"{status}: {error}" if error else status, detail)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from fapo.agent import guard, launch
+from fapo.agent.cage import PRIVATE, Cage
 from fapo.agent.protocol import AgentTask
 
 # Beside PATH, locale and time zone: what the SDK itself sets for the CLI.
@@ -26,13 +27,13 @@ DENIED_TOOLS = (
 )  # fmt: skip
 
 
-def environment(task: AgentTask) -> dict[str, str]:
+def environment(task: AgentTask, cage: Cage) -> dict[str, str]:
     """The variables that are set for the CLI."""
     home = task.home.absolute()
-    given = task.environment.get("NO_PROXY") or task.environment.get("no_proxy")
+    given = cage.environment.get("NO_PROXY") or cage.environment.get("no_proxy")
     no_proxy = ",".join(filter(None, [given, "127.0.0.1", "localhost", "::1"]))
     return {
-        **task.environment,
+        **cage.environment,
         "HOME": str(home / "user"),
         "CLAUDE_CONFIG_DIR": str(home / "config"),
         "TMPDIR": str(home / "tmp"),
@@ -45,17 +46,17 @@ def environment(task: AgentTask) -> dict[str, str]:
     }
 
 
-def write_launcher(task: AgentTask, cli: Path) -> Path:
+def write_launcher(task: AgentTask, program: Path, cage: Cage) -> Path:
     """Write the command that the SDK starts in the CLI's place, and make the directories below `task.home`.
 
     The SDK hands down the whole of `os.environ`, and can override a variable but not remove one; so it starts a
     script that passes on the named ones only. Credentials travel as variables: in no file, and in no argument.
     """
-    for folder in ("user", "config", "tmp"):
+    for folder in PRIVATE:
         (task.home / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     task.home.chmod(0o700)
-    names = ",".join(sorted({*_PASSED_ON, *environment(task)}))
-    command = [sys.executable, "-I", launch.__file__, str(os.getpid()), names, str(cli.absolute())]
+    names = ",".join(sorted({*_PASSED_ON, *environment(task, cage)}))
+    command = [sys.executable, "-I", launch.__file__, str(os.getpid()), names, *cage.command(program)]
     script = task.home.absolute() / "claude"
     script.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n', encoding="utf-8")
     script.chmod(0o700)

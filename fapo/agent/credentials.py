@@ -7,15 +7,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 CredentialsKind = Literal["api_key", "auth_token", "oauth_token", "bedrock", "vertex", "login"]
 
-_ENDPOINT = ("ANTHROPIC_BASE_URL",)
-# Behind a company's proxy the endpoint is out of reach without these.
-_NETWORK = (
-    "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy",
-    "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR",
+OFFICIAL_ENDPOINT = "https://api.anthropic.com"
+PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
+_AUTHORITIES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
+NETWORK = (*PROXIES, *_AUTHORITIES)
+"""Behind a company's proxy the endpoint is out of reach without these."""
+FILES = (
+    *_AUTHORITIES, "AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "GOOGLE_APPLICATION_CREDENTIALS",
 )  # fmt: skip
+"""Variables that name a file or folder which whoever signs and sends requests has to read."""
+
+_KEYS: dict[CredentialsKind, str] = {
+    "auth_token": "ANTHROPIC_AUTH_TOKEN",
+    "api_key": "ANTHROPIC_API_KEY",
+    "oauth_token": "CLAUDE_CODE_OAUTH_TOKEN",
+}
+_ENDPOINT = ("ANTHROPIC_BASE_URL",)
 _BEDROCK = (
     "CLAUDE_CODE_USE_BEDROCK", "ANTHROPIC_BEDROCK_BASE_URL", "AWS_BEARER_TOKEN_BEDROCK", "AWS_REGION",
     "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
@@ -25,6 +36,7 @@ _VERTEX = (
     "CLAUDE_CODE_USE_VERTEX", "ANTHROPIC_VERTEX_BASE_URL", "ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION",
     "GOOGLE_CLOUD_PROJECT",
 )  # fmt: skip
+_BASE_URLS = {"login": (), "bedrock": ("ANTHROPIC_BEDROCK_BASE_URL",), "vertex": ("ANTHROPIC_VERTEX_BASE_URL",)}
 _FALSE = ("", "0", "false", "no", "off")
 
 
@@ -36,29 +48,85 @@ class Credentials:
     environment: Mapping[str, str] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A credential that is one text, the variable in which the CLI looks for it, and the endpoint that it is for."""
+
+    variable: str
+    secret: str = field(repr=False)
+    base_url: str
+
+    def header(self) -> dict[str, str]:
+        """How the endpoint wants it."""
+        if self.variable == _KEYS["api_key"]:
+            return {"x-api-key": self.secret}
+        return {"Authorization": f"Bearer {self.secret}"}
+
+
+def key_in(environment: Mapping[str, str]) -> Key | None:
+    """The key in a credentials' environment; None for kinds with which the CLI itself has to sign or log in."""
+    if kind_of(environment) not in _KEYS:
+        return None
+    variable = _KEYS[kind_of(environment)]
+    return Key(variable, environment[variable], environment.get("ANTHROPIC_BASE_URL") or OFFICIAL_ENDPOINT)
+
+
+def kind_of(environment: Mapping[str, str]) -> CredentialsKind:
+    """Which kind the CLI chooses in `environment`, in the order of `find_credentials`, with a login at the end."""
+    if _is_on(environment, "CLAUDE_CODE_USE_BEDROCK"):
+        return "bedrock"
+    if _is_on(environment, "CLAUDE_CODE_USE_VERTEX"):
+        return "vertex"
+    return next((kind for kind, name in _KEYS.items() if environment.get(name)), "login")
+
+
+def reachable(environment: Mapping[str, str]) -> frozenset[tuple[str, int]]:
+    """Hosts and ports that the CLI needs where it signs or logs in itself: the provider's and those of a base URL."""
+    kind = kind_of(environment)
+    if kind == "login":
+        names = ["api.anthropic.com", "platform.claude.com", "console.anthropic.com"]
+    elif kind == "bedrock":
+        region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
+        services = ("bedrock-runtime", "bedrock", "sts", "oidc", "portal.sso")
+        names = [*(f"{service}.{region}.amazonaws.com" for service in services), "sts.amazonaws.com"]
+    else:
+        region = environment.get("CLOUD_ML_REGION") or "us-east5"
+        service = "aiplatform.googleapis.com"
+        names = [
+            service if region == "global" else f"{region}-{service}",
+            "oauth2.googleapis.com",
+            "sts.googleapis.com",
+        ]
+    hosts = {(name, 443) for name in names}
+    for name in _BASE_URLS[kind]:
+        if url := environment.get(name):
+            parts = urlsplit(url)
+            hosts.add((parts.hostname or "", parts.port or 443))
+    return frozenset(hosts)
+
+
+def _is_on(environment: Mapping[str, str], switch: str) -> bool:
+    return environment.get(switch, "").lower() not in _FALSE
+
+
 def find_credentials(environ: Mapping[str, str], home: Path) -> Credentials | None:
     """The credentials that the CLI itself would choose in `environ`, for the user whose home directory is `home`.
 
     In this order: Bedrock, Vertex, ANTHROPIC_AUTH_TOKEN, ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN, a stored
     login of `claude`.
     """
-    if environ.get("CLAUDE_CODE_USE_BEDROCK", "").lower() not in _FALSE:
+    kind = kind_of(environ)
+    if kind == "bedrock":
         files = {
             "AWS_CONFIG_FILE": str(home / ".aws" / "config"),
             "AWS_SHARED_CREDENTIALS_FILE": str(home / ".aws" / "credentials"),
         }
-        return _credentials("bedrock", environ, _BEDROCK, files)
-    if environ.get("CLAUDE_CODE_USE_VERTEX", "").lower() not in _FALSE:
+        return _credentials(kind, environ, _BEDROCK, files)
+    if kind == "vertex":
         default = home / ".config" / "gcloud" / "application_default_credentials.json"
-        return _credentials("vertex", environ, _VERTEX, {"GOOGLE_APPLICATION_CREDENTIALS": str(default)})
-    direct: tuple[tuple[CredentialsKind, str], ...] = (
-        ("auth_token", "ANTHROPIC_AUTH_TOKEN"),
-        ("api_key", "ANTHROPIC_API_KEY"),
-        ("oauth_token", "CLAUDE_CODE_OAUTH_TOKEN"),
-    )
-    for kind, name in direct:
-        if environ.get(name):
-            return _credentials(kind, environ, (name, *_ENDPOINT), {})
+        return _credentials(kind, environ, _VERTEX, {"GOOGLE_APPLICATION_CREDENTIALS": str(default)})
+    if kind in _KEYS:
+        return _credentials(kind, environ, (_KEYS[kind], *_ENDPOINT), {})
     storage = _login(environ.get("CLAUDE_CONFIG_DIR") or "", home)
     if storage is not None:
         # The CLI gets a private configuration directory, and would look for the login there.
@@ -69,7 +137,7 @@ def find_credentials(environ: Mapping[str, str], home: Path) -> Credentials | No
 def _credentials(
     kind: CredentialsKind, environ: Mapping[str, str], names: tuple[str, ...], defaults: Mapping[str, str]
 ) -> Credentials:
-    given = {name: environ[name] for name in (*names, *_NETWORK, *defaults) if environ.get(name)}
+    given = {name: environ[name] for name in (*names, *NETWORK, *defaults) if environ.get(name)}
     return Credentials(kind, {**defaults, **given})
 
 

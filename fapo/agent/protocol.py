@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from fapo.sandbox.policy import Level
+
 AgentEventKind = Literal["text", "tool", "denied", "retry", "result"]
 AgentStatus = Literal["finished", "stopped", "failed", "stalled", "limit"]
 
@@ -71,7 +73,9 @@ class AgentEvent:
 
 @dataclass(frozen=True, slots=True)
 class AgentResult:
-    """How a session ended. `error` is one line, None if the agent finished or was stopped; a None count is unknown.
+    """How a session ended, and how its process was confined.
+
+    `error` is one line, None if the agent finished or was stopped; a None count is unknown.
 
     finished: the agent ended its turn. stopped: `AgentTask.stop` was set first. limit: max_turns or max_budget_usd
     was reached. stalled: nothing was heard for `stall_s`. failed: anything else, such as an endpoint that refuses
@@ -87,6 +91,7 @@ class AgentResult:
     session_id: str | None
     sdk_version: str
     cli_version: str | None
+    level: Level
 
 
 class Agent(Protocol):

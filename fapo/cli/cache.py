@@ -66,13 +66,10 @@ def clear_command(
 
 def _read() -> dict[str, Any]:
     """Path, entries, bytes and limit; a file that is not there yet is not made for it."""
-    import inspect
-
     from fapo.config import read_environment
-    from fapo.llm.cache import ReplyCache
+    from fapo.llm.cache import MAX_BYTES
 
     path = read_environment().cache_file
-    limit = int(inspect.signature(ReplyCache).parameters["max_bytes"].default)
     entries = size = 0
     if path.exists():
         cache = _open()
@@ -81,7 +78,7 @@ def _read() -> dict[str, Any]:
         finally:
             cache.close()
         entries, size = info.entries, info.bytes
-    return {"path": str(path), "entries": entries, "bytes": size, "limit_bytes": limit}
+    return {"path": str(path), "entries": entries, "bytes": size, "limit_bytes": MAX_BYTES}
 
 
 def _open() -> ReplyCache:

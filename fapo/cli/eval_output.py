@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from fapo.stats import Forecast
 
 WORST_CASES = 5
+TRACED_CASES = 2000
+"""Of a larger evaluation, blame is laid by its first cases."""
 
 
 def figures(evaluation: Evaluation, project: Project, *, ran: bool) -> dict[str, Any]:
@@ -108,7 +111,7 @@ def _show_worst(evaluation: Evaluation, project: Project) -> None:
     from fapo.attribution.rules import attribute
 
     cases = {case.id: case for case in project.cases(evaluation.manifest.split)}
-    found = attribute(cases, evaluation.records)
+    found = attribute(cases, list(islice(evaluation.read_records(), TRACED_CASES)))
     if not found.by_step:
         return
     columns = ("lost at", "why", "cases", "share of loss", "for example")

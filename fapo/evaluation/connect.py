@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from fapo.config import Environment, SpendingLimits
+from fapo.config import Environment, CallLimits
 from fapo.errors import UsageError
 from fapo.evaluation.project import STANDIN_PREFIX
 from fapo.llm.budget import Budget
@@ -39,7 +39,7 @@ def check_models(names: Iterable[str]) -> None:
 
 @asynccontextmanager
 async def connect(
-    models: Iterable[str], environment: Environment, *, limits: SpendingLimits | None = None, standin: bool = False
+    models: Iterable[str], environment: Environment, *, limits: CallLimits | None = None, standin: bool = False
 ) -> AsyncIterator[Connection]:
     """A gateway to `models` for as long as the context lasts; with `standin`, the stand-ins run in any case.
 
@@ -60,7 +60,7 @@ async def connect(
                 free=True,
             )
         make_directory(environment.cache_file.parent)
-        limits = limits or SpendingLimits()
+        limits = limits or CallLimits()
         budget = Budget(usd=limits.budget_usd, calls=limits.max_calls, tokens=limits.max_tokens)
         gateway = Gateway(
             cache=ReplyCache(environment.cache_file),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, cast
 
-from fapo.config import SpendingLimits
+from fapo.config import CallLimits
 from fapo.data import split_digest
 from fapo.errors import ProviderError
 from fapo.evaluation.evaluate import EvaluationPlan, Observer, evaluate
@@ -109,7 +109,7 @@ def spread_cases(cases: Sequence[Case], count: int) -> tuple[Case, ...]:
 
 async def dry_run(
     plan: EvaluationPlan, gateway: Gateway, observer: Observer, *, sample: int = SAMPLED_CASES,
-    limits: SpendingLimits | None = None,
+    limits: CallLimits | None = None,
 ) -> DryRun:  # fmt: skip
     """Run a few cases of `plan` once, and forecast the whole. The plan's directory must be new; throw it away.
 
@@ -125,12 +125,12 @@ async def dry_run(
     decided = [case for case in meter.sampled if not case.undecided]
     if not decided:
         raise ProviderError(f"no case could be run: {meter.sampled[0].failure}")
-    return _forecast(plan, tuple(meter.sampled), decided, evaluation.usage, limits or SpendingLimits())
+    return _forecast(plan, tuple(meter.sampled), decided, evaluation.usage, limits or CallLimits())
 
 
 def _forecast(
     plan: EvaluationPlan, sampled: tuple[SampledCase, ...], decided: Sequence[SampledCase], usage: Usage,
-    limits: SpendingLimits,
+    limits: CallLimits,
 ) -> DryRun:  # fmt: skip
     trials, cases = plan.manifest.trials, len(plan.cases)
 
@@ -172,7 +172,7 @@ def _times(forecast: Forecast, factor: float) -> Forecast:
 
 
 def _minutes(
-    seconds: Forecast, wire_s: Forecast, decided: Sequence[SampledCase], plan: EvaluationPlan, limits: SpendingLimits
+    seconds: Forecast, wire_s: Forecast, decided: Sequence[SampledCase], plan: EvaluationPlan, limits: CallLimits
 ) -> Forecast:
     """--concurrency calls are on the wire at once, and twice as many cases in flight, unless a pace holds them back."""
     longest = max(case.seconds for case in decided)
@@ -186,7 +186,7 @@ def _minutes(
     return Forecast(expected, needed(cases.low, calls.low), needed(cases.high, calls.high))
 
 
-def _paced_minutes(decided: Sequence[SampledCase], runs: int, limits: SpendingLimits) -> float:
+def _paced_minutes(decided: Sequence[SampledCase], runs: int, limits: CallLimits) -> float:
     """When the last call of so many cases may leave: the limits hold for each provider in each minute."""
     if limits.rpm is None and limits.tpm is None:
         return 0.0
@@ -204,7 +204,7 @@ def _paced_minutes(decided: Sequence[SampledCase], runs: int, limits: SpendingLi
     return minutes
 
 
-def _exceeded(found: DryRun, tokens: Forecast | None, limits: SpendingLimits) -> list[str]:
+def _exceeded(found: DryRun, tokens: Forecast | None, limits: CallLimits) -> list[str]:
     checks = (
         ("--budget-usd", limits.budget_usd, found.cost_usd),
         ("--max-calls", limits.max_calls, found.calls),

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fapo.config import Isolation
 from fapo.errors import CredentialsError, FapoError, IsolationError, PipelineError, ProviderError, UsageError
@@ -25,6 +25,7 @@ from fapo.store.files import LineLog, from_json, read_json, read_lines, to_json,
 
 TRACES_FILE = "traces.jsonl"
 MANIFEST_FILE = "evaluation.json"
+LEVEL_FILE = "isolation"
 OUTAGE_CASES = 20
 """Cases in a row that end by a provider's fault before an evaluation stops and waits to be resumed."""
 
@@ -80,7 +81,7 @@ class Evaluation:
     manifest: Manifest
     directory: Path
     results: tuple[CaseResult, ...]
-    isolation: str
+    isolation: Level
     wall_s: float
 
     @property
@@ -136,8 +137,7 @@ class _Evaluator:
         self._provider_failures = 0
         self.results: list[CaseResult] = []
 
-    async def run(self, todo: Iterable[tuple[Case, int]]) -> Level:
-        """Run the cases; returns the level at which their code was confined."""
+    async def run(self, todo: Iterable[tuple[Case, int]]) -> None:
         pending = iter(todo)
 
         async def consume() -> None:
@@ -150,6 +150,7 @@ class _Evaluator:
                 "`openai_endpoint` needs a network of its own, and this machine has level `landlock` only, which can "
                 "name a port but not a host; `fapo doctor` says what level `full` lacks"
             )
+        _note_level(self._plan.directory, self._level)
         try:
             await self._pool.open()
             async with asyncio.TaskGroup() as group:
@@ -159,7 +160,6 @@ class _Evaluator:
             raise stops.exceptions[0] from None
         finally:
             await self._pool.close()
-        return self._level
 
     async def _start_worker(self) -> WorkerProcess:
         return await WorkerProcess.start(self._plan.variant_dir, self._plan.spec, self._level)
@@ -209,8 +209,7 @@ class _Evaluator:
         self._provider_failures += 1
         if self._provider_failures >= OUTAGE_CASES and record.failure is not None:
             raise ProviderError(
-                f"{OUTAGE_CASES} cases in a row failed at the provider, last: {record.failure.message}; "
-                f"what is done lies in {self._plan.directory}"
+                f"{OUTAGE_CASES} cases in a row failed at the provider, last: {record.failure.message}"
             )
 
 
@@ -238,18 +237,17 @@ async def evaluate(plan: EvaluationPlan, gateway: Gateway, observer: Observer) -
     done = {key: result for key, result in _read_results(plan.directory) if result.value is not None}
     order = [(case, trial) for trial in range(plan.manifest.trials) for case in plan.cases]
     todo = [(case, trial) for case, trial in order if (case.id, trial) not in done]
-    level = "none"
     if todo:
         _tell_again(plan.directory, done.values(), observer)
         log = LineLog(plan.directory / TRACES_FILE)
         evaluator = _Evaluator(plan, gateway, observer, log)
         try:
-            level = await evaluator.run(todo)
+            await evaluator.run(todo)
         finally:
             log.close()
         done |= {(result.case_id, result.trial): result for result in evaluator.results}
     results = tuple(done[case.id, trial] for case, trial in order)
-    return Evaluation(plan.manifest, plan.directory, results, level, time.monotonic() - started)
+    return Evaluation(plan.manifest, plan.directory, results, _read_level(plan.directory), time.monotonic() - started)
 
 
 def _tell_again(directory: Path, results: Iterable[CaseResult], observer: Observer) -> None:
@@ -265,6 +263,19 @@ def _read_results(directory: Path) -> Iterator[tuple[tuple[str, int], CaseResult
         record = from_json(CaseRecord, line)
         yield (record.case_id, record.trial), _result(record, offset)
         offset += len(line) + 1
+
+
+def _note_level(directory: Path, level: Level) -> None:
+    """Keep the level at which code is confined; of an evaluation that ran at several, the weakest."""
+    levels: tuple[Level, ...] = ("none", "landlock", "full")
+    kept = _read_level(directory) if (directory / LEVEL_FILE).exists() else level
+    write_atomic(directory / LEVEL_FILE, min(kept, level, key=levels.index) + "\n")
+
+
+def _read_level(directory: Path) -> Level:
+    text: Any = (directory / LEVEL_FILE).read_text(encoding="utf-8").strip()
+    level: Level = text
+    return level
 
 
 def _claim(plan: EvaluationPlan) -> None:

@@ -93,8 +93,8 @@ class Budget:
         self._spent[purpose] = self.spent(purpose) + usage
         self._counted_usd += usage.cost_usd or 0.0
 
-    async def reserve(self, model: str, guess_usd: float | None = None) -> Reservation:
-        """Hold room for one call; `guess_usd` serves while no call's cost is known.
+    async def reserve(self, model: str, guess_usd: float | None = None, guess_tokens: int = 0) -> Reservation:
+        """Hold room for one call; the guesses serve while no call's cost and length are known.
 
         Raises BudgetExceeded when a limit leaves no room for it.
         """
@@ -103,7 +103,10 @@ class Budget:
             seen = self._seen[model] = _Seen()
         while True:
             mean = seen.mean_usd
-            held = Reservation(self, model, guess_usd or 0.0 if mean is None else mean, seen.mean_tokens or 0.0)
+            tokens = seen.mean_tokens
+            held = Reservation(
+                self, model, guess_usd or 0.0 if mean is None else mean, guess_tokens if tokens is None else tokens
+            )
             self._check(mean or 0.0)
             if self._fits(held):
                 break

@@ -17,6 +17,7 @@ from pathlib import Path
 from fapo.errors import UsageError
 from fapo.records import ModelReply
 
+MAX_BYTES = 4 << 30
 _VERSION = 1
 _DAY_S = 86_400.0
 _TRIM_EVERY = 256
@@ -41,7 +42,7 @@ class ReplyCache:
     """
 
     def __init__(
-        self, path: Path, *, max_bytes: int = 4 << 30, lock_timeout_s: float = 10.0,
+        self, path: Path, *, max_bytes: int = MAX_BYTES, lock_timeout_s: float = 10.0,
         now: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         """Open or create the file. Raises UsageError for one that cannot be opened, is locked, or is no cache."""

@@ -298,7 +298,10 @@ def _config(model: str) -> Any:
     """LiteLLM's knowledge of how a provider's chat replies are to be read; None where it has none."""
     litellm = _litellm()
     name, provider, _, _ = litellm.get_llm_provider(model)
-    kind = litellm.LlmProviders(provider)
+    try:
+        kind = litellm.LlmProviders(provider)
+    except ValueError:
+        return None
     return litellm.utils.ProviderConfigManager.get_provider_chat_config(model=name, provider=kind)
 
 
@@ -342,11 +345,13 @@ def _plain_reply(
         tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
+    tier = body.get("service_tier")
     plain = isinstance(text, str) and "think" not in text and not choice["message"].get("tool_calls")
+    plain = plain and (tier is None or isinstance(tier, str))
     if not plain or reason not in _STANDARD_REASONS or not all(isinstance(count, int) for count in tokens):
         return None
     known = bool(tokens[0])
-    cost = 0.0 if endpoint.free else _price(endpoint.model).cost(usage) if known else None
+    cost = 0.0 if endpoint.free else _price(endpoint.model, tier).cost(usage) if known else None
     return ModelReply(
         text, request.model, reason, tokens[0] if known else None, tokens[1] if known else None, cost, latency_s
     )
@@ -403,6 +408,8 @@ def _response_cost(response: Any, model: str) -> float | None:
     """Dollars, cached and long prompts included; None where the price is unknown."""
     if not known_price(model):
         return None
+    # Some providers name the model as its maker does; LiteLLM would then take the maker's price.
+    response.model = model
     try:
         return float(_litellm().completion_cost(completion_response=response, model=model))
     # It raises bare exceptions; a reply that was paid for is not lost over its price.
@@ -411,25 +418,29 @@ def _response_cost(response: Any, model: str) -> float | None:
 
 
 @functools.cache
-def _price(model: str) -> ModelPrice:
+def _price(model: str, tier: str | None) -> ModelPrice:
+    """The price of a model in the service tier that its replies name."""
     litellm = _litellm()
 
     def full_cost(usage: Mapping[str, Any]) -> float | None:
-        response = litellm.ModelResponse(usage=litellm.Usage(**usage), model=litellm.get_llm_provider(model)[0])
-        return _response_cost(response, model)
+        return _response_cost(litellm.ModelResponse(usage=litellm.Usage(**usage), service_tier=tier), model)
 
-    return ModelPrice(full_cost)
+    return ModelPrice(full_cost, steady="off_peak_pricing" not in _listed(model))
 
 
 @functools.cache
 def known_price(model: str) -> bool:
     """Whether LiteLLM's price list has this model. It answers 0 for models that it merely guesses at."""
+    return {"input_cost_per_token", "output_cost_per_token"} <= _listed(model).keys()
+
+
+def _listed(model: str) -> dict[str, Any]:
+    """A model's entry in LiteLLM's price list; an empty one for a model that is not on it."""
     litellm = _litellm()
     try:
-        entry = litellm.model_cost.get(litellm.get_model_info(model)["key"], {})
+        return dict(litellm.model_cost.get(litellm.get_model_info(model)["key"], {}))
     except Exception:  # noqa: BLE001  # bare exceptions again: all say that the model is not on the list
-        return False
-    return "input_cost_per_token" in entry and "output_cost_per_token" in entry
+        return {}
 
 
 def estimate_cost(request: ModelRequest, endpoint: Endpoint) -> float | None:

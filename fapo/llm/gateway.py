@@ -48,6 +48,7 @@ class Patience:
     first_wait_s: float = 1.0
     longest_wait_s: float = 60.0
     held_limit_s: float = 900.0
+    farewell_s: float = 10.0
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: Callable[[], float] = random.random
@@ -165,7 +166,10 @@ class Gateway:
         return self._budget.spent(purpose)
 
     async def aclose(self) -> None:
-        """Drop the calls in flight and close the model client and the cache."""
+        """Close the model client and the cache. Calls that are on the wire are paid for, and get a while to arrive."""
+        sent = [flight.task for flight in self._flights.values() if flight.task is not None and flight.on_wire]
+        if sent:
+            await asyncio.wait(sent, timeout=self._patience.farewell_s)
         tasks = [flight.task for flight in self._flights.values() if flight.task is not None]
         for task in tasks:
             task.cancel()
@@ -295,7 +299,8 @@ class Gateway:
         if (limit := self._open_at.get(flight.provider)) and limit[0] > asked:
             raise _Closed
         guess = None if self._budget.usd is None else self._client.estimate_cost(request, endpoint)
-        reservation = await self._budget.reserve(request.model, guess)
+        tokens = 0 if self._budget.tokens is None else _tokens(request)
+        reservation = await self._budget.reserve(request.model, guess, tokens)
         sent = patience.clock()
         if sent > asked:
             flight.hold(sent - asked)

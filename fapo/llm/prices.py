@@ -28,12 +28,15 @@ class Rates:
 
 
 class ModelPrice:
-    """The price of one model. Up to 100,000 tokens a side it is a sum of rates, if probing has shown that it is."""
+    """The price of one model. Up to 100,000 tokens a side it is a sum of rates, if probing has shown that it is.
 
-    def __init__(self, full_cost: FullCost) -> None:
+    One that is not `steady` differs by the time of day, and is asked in full for every call.
+    """
+
+    def __init__(self, full_cost: FullCost, *, steady: bool = True) -> None:
         self._full_cost = full_cost
         self._known = full_cost(_usage(1000, 1000)) is not None
-        self._rates = _probe(full_cost)
+        self._rates = _probe(full_cost) if steady else None
 
     def cost(self, usage: Mapping[str, Any]) -> float | None:
         """Dollars for a usage object; None where the price is unknown."""

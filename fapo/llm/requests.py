@@ -58,12 +58,21 @@ def _is_part(part: Any) -> bool:
 
 
 def plain_texts(request: ModelRequest) -> tuple[str, ...] | None:
-    """The texts of a request that is nothing but roles and texts; None for any other."""
-    if "tools" in request.params:
+    """The texts of a request that is nothing but roles and texts; None for any other.
+
+    Nor has a request plain texts if LiteLLM rewrites them for some providers: blank ones, and an assistant's that ends
+    in blanks.
+    """
+    if "tools" in request.params or not all(map(_is_plain, request.messages)):
         return None
-    texts = tuple(message["content"] for message in request.messages if message.keys() == {"role", "content"})
-    plain = len(texts) == len(request.messages) and all(isinstance(text, str) and text for text in texts)
-    return texts if plain else None
+    return tuple(message["content"] for message in request.messages)
+
+
+def _is_plain(message: dict[str, Any]) -> bool:
+    content = message.get("content")
+    if message.keys() != {"role", "content"} or not isinstance(content, str) or not content.strip():
+        return False
+    return message["role"] != "assistant" or content == content.rstrip()
 
 
 def _refused(message: str) -> PipelineError:

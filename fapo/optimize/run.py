@@ -19,6 +19,7 @@ from fapo.data import split_digest
 from fapo.errors import ProviderError, UsageError
 from fapo.evaluation.evaluate import Evaluation, EvaluationPlan, Manifest, Observer, evaluate
 from fapo.evaluation.project import Project, load_project
+from fapo.evaluation.request import write_cases
 from fapo.llm.budget import Budget
 from fapo.llm.gateway import Gateway
 from fapo.optimize.events import (
@@ -144,6 +145,7 @@ class Run:
         target = self.directory / "evaluations" / name
         plan = EvaluationPlan(directory, spec, cases, self.project.score, manifest, target,
                               self.config.concurrency, self.config.isolation)  # fmt: skip
+        write_cases(target, cases, self.project.clusters(split))
         observer = self.narrator.evaluating(f"{variant} on {split}", len(cases))
         try:
             evaluation = await evaluate(plan, self._gateway, observer)

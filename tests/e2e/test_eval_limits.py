@@ -93,7 +93,7 @@ def test_a_dollar_budget_is_refused_where_the_price_is_unknown(tmp_path: Path, m
 
 @pytest.mark.parametrize(
     ("option", "most"),
-    [(("--max-calls", "20"), 20), (("--max-tokens", "22000"), 29), (("--budget-usd", str(20.5 * A_CALL_USD)), 20)],
+    [(("--max-calls", "20"), 20), (("--max-tokens", "22000"), 25), (("--budget-usd", str(20.5 * A_CALL_USD)), 20)],
 )
 def test_a_limit_ends_it_and_it_goes_on_from_there(
     tmp_path: Path, model: PaidModel, option: tuple[str, str], most: int

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from fapo.config import SpendingLimits
+from fapo.config import CallLimits
 from fapo.errors import CredentialsError, ProviderError
 from fapo.evaluation.dry_run import DryRun, dry_run, spread_cases
 from fapo.evaluation.evaluate import EvaluationPlan
@@ -56,7 +56,7 @@ def forecast(
     """A dry run in a folder of its own."""
     plan = replace(plan, directory=Path(tempfile.mkdtemp(dir=plan.variant_dir.parent)))
     gateway = cast(Gateway, model or Model())
-    asked = SpendingLimits(**(limits or {}))
+    asked = CallLimits(**(limits or {}))
     return asyncio.run(dry_run(plan, gateway, watcher or Watcher(), sample=sample, limits=asked))
 
 

@@ -252,7 +252,10 @@ class TestThroughTheGateway:
     def test_a_call_that_is_dropped_leaves_nothing_open(self) -> None:
         async def main() -> list[BaseException | ModelReply]:
             async with model_server(never_answers) as server:
-                gateway = Gateway(cache=None, budget=Budget(), endpoints={"openai/m": server.endpoint()})
+                patience = Patience(farewell_s=0.01)
+                gateway = Gateway(
+                    cache=None, budget=Budget(), endpoints={"openai/m": server.endpoint()}, patience=patience
+                )
                 tasks = [asyncio.create_task(gateway.complete(ask(str(n)))) for n in range(5)]
                 for _ in tasks:
                     await server.arrived.acquire()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,10 @@ from tests.llm.model_server import (
     replies,
     says,
 )
-from tests.llm.two_ways import Refusal, agreed, both, chat, lessons, walk
+from tests.llm.two_ways import Refusal, Walk, agreed, both, chat, lessons, walk
+
+# Pydantic remarks on types of LiteLLM's when it first imports a provider's module; see fapo/llm/client.py.
+pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:pydantic\._internal")
 
 LEARNED: dict[str, Answer] = {
     "openai/gpt-4.1-mini": replies(model="gpt-4.1-mini-2025-04-14"),
@@ -71,6 +75,10 @@ ORDINARY: dict[str, Answer] = {
     "openrouter/openai/gpt-4o": replies(model="openai/gpt-4o"),
     "ollama/llama3": ollama_replies(),
 }
+
+REPLY = {"id": "1", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini",
+         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}],
+         "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}}  # fmt: skip
 
 ODD_TEXTS = {
     "empty JSON": "{}",
@@ -171,12 +179,106 @@ class TestRequests:
         assert agreed(requests, echoes).short_calls == 0
 
 
-class TestReplies:
-    """The third call of a shape is on the short way; what it reads is what LiteLLM reads."""
+def third(answer: Answer, model: str = "openai/gpt-4o-mini", short_calls: int = 1) -> Walk:
+    """Three calls of one shape: the third is on the short way, and gets this answer."""
+    usual = LEARNED.get(model, replies())
+    walked = agreed([*lessons(), *lessons()[:1]], usual, usual, answer, model=model)
+    assert walked.short_calls == short_calls
+    return walked
 
-    @staticmethod
-    def third(answer: Answer, model: str = "openai/gpt-4o-mini") -> Any:
-        short = agreed([*lessons(), *lessons()[:1]], LEARNED.get(model, replies()), LEARNED.get(model, replies()),
-                       answer, model=model)  # fmt: skip
-        assert short.short_calls == 1
-        return short.outcomes[-1]
+
+def message(content: Any = "hello", **parts: Any) -> list[dict[str, Any]]:
+    """The choices of a reply in OpenAI's format."""
+    return [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content, **parts}}]
+
+
+def usage(**parts: Any) -> dict[str, Any]:
+    return {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100, **parts}
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a": 1}'}}
+
+OPENAI: dict[str, Answer] = {
+    "plain": replies(),
+    "an empty text": replies(""),
+    "no content": replies(None),
+    "text of blanks": replies("  \n hello \n "),
+    "a text that looks like JSON": replies('{"choices": []}'),
+    "the word think": replies("I think so"),
+    "thoughts in tags": replies("<think>two and two</think>four"),
+    "thoughts without an end": replies("<think>two and two"),
+    "reasoning content": replies(choices=message(reasoning_content="two and two")),
+    "reasoning": replies(choices=message(reasoning="two and two")),
+    "no text but reasoning": replies(choices=message(None, reasoning_content="two and two")),
+    "a list of parts": replies(choices=message([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])),
+    "a refusal": replies(choices=message(None, refusal="I will not")),
+    "a refusal beside a text": replies(choices=message("hello", refusal="I will not")),
+    "annotations": replies(choices=message("hello", annotations=[{"type": "url_citation"}], audio=None)),
+    "a tool call": replies(choices=message(None, tool_calls=[CALL]), finish_reason="tool_calls"),
+    "a tool call and a text": replies(choices=message("hello", tool_calls=[CALL])),
+    "no tool calls": replies(choices=message("hello", tool_calls=[])),
+    "tool calls of null": replies(choices=message("hello", tool_calls=None)),
+    "a function call": replies(choices=message(None, function_call={"name": "look", "arguments": "{}"})),
+    "two choices": replies(choices=[*message("first"), *message("second")]),
+    "no choices": replies(choices=[]),
+    "log probabilities": replies(choices=[{**message()[0], "logprobs": {"content": []}}]),
+    "another model": replies(model="gpt-4.1-2025-04-14"),
+    "a model without a price": replies(model="nobody-knows-it"),
+    "a model that sounds like another provider's": replies(model="deepseek/deepseek-chat"),
+    "no model": replies(model=None),
+    "no usage": replies(usage=None),
+    "usage of zeros": replies(usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}),
+    "usage without totals": replies(usage={"prompt_tokens": 1000, "completion_tokens": 100}),
+    "usage without completions": replies(usage={"prompt_tokens": 1000, "total_tokens": 1000}),
+    "cached tokens": replies(usage=usage(prompt_tokens_details={"cached_tokens": 800, "audio_tokens": 0})),
+    "details of null": replies(usage=usage(prompt_tokens_details=None, completion_tokens_details=None)),
+    "details of zeros": replies(usage=usage(completion_tokens_details={"reasoning_tokens": 0, "audio_tokens": 0})),
+    "reasoning tokens": replies(usage=usage(completion_tokens_details={"reasoning_tokens": 64})),
+    "audio tokens": replies(usage=usage(prompt_tokens_details={"audio_tokens": 100, "text_tokens": 900})),
+    "tokens written to a cache": replies(usage=usage(prompt_tokens_details={"cache_write_tokens": 500})),
+    "DeepSeek's cache": replies(usage=usage(prompt_cache_hit_tokens=800, prompt_cache_miss_tokens=200)),
+    "a long prompt": replies(usage=usage(prompt_tokens=300_000, total_tokens=300_100)),
+    "other words on usage": replies(usage=usage(queue_time=0.1, total_time=1.5, num_search_queries=None)),
+    "the default tier": replies(service_tier="default"),
+    "the flex tier": replies(service_tier="flex"),
+    "the priority tier": replies(service_tier="priority"),
+    "an unknown tier": replies(service_tier="on_demand"),
+    "words beside the reply": replies(system_fingerprint="fp", x_groq={"id": "r"}, citations=["https://x.example"]),
+    "an error of null": json_body({**REPLY, "error": None}),
+    "an error beside the reply": json_body({**REPLY, "error": {"message": "boom", "code": "x"}}),
+    "an error with a number": json_body({"error": {"message": "boom", "code": 502}}),
+    "an error that is a text": json_body({"error": "boom"}),
+    "a limit inside a 200": json_body({"error": {"message": "slow down", "code": 429, "type": "rate_limit"}}),
+    "a filter inside a 200": json_body({"error": {"message": "no", "code": "content_filter"}}),
+    "choices of null": json_body({**REPLY, "choices": None}),
+    "a message of null": json_body({**REPLY, "choices": [{"index": 0, "finish_reason": "stop", "message": None}]}),
+    "no message": json_body({**REPLY, "choices": [{"index": 0, "finish_reason": "stop"}]}),
+    "a number": json_body(7),
+    "null": json_body(None),
+    "nothing": says(""),
+    "half of it": says(json.dumps(REPLY)[:-20]),
+    "a text as a page": says(json.dumps(REPLY), "text/html"),
+}
+
+# The words of OpenAI, Groq, Mistral, DeepSeek, Together, Cohere, Anthropic, Gemini, vLLM and others.
+REASONS = """stop length content_filter tool_calls function_call eos eos_token end_turn max_tokens stop_sequence tool_use
+model_length insufficient_system_resource COMPLETE MAX_TOKENS ERROR_TOXIC SAFETY STOP RECITATION abort error unknown
+guardrail_intervened refusal pause_turn""".split()
+
+
+class TestReplies:
+    @pytest.mark.parametrize("name", OPENAI)
+    def test_what_openai_might_say_is_read_alike(self, name: str) -> None:
+        third(OPENAI[name])
+
+    @pytest.mark.parametrize("reason", REASONS)
+    def test_every_reason_to_finish_is_read_alike(self, reason: str) -> None:
+        third(replies("hello", reason))
+
+    @pytest.mark.parametrize("name", OPENAI)
+    @pytest.mark.parametrize("model", ["mistral/mistral-small-latest", "deepseek/deepseek-chat", "xai/grok-4",
+                                       "together_ai/meta-llama/Llama-3.3-70B-Instruct-Turbo", "hosted_vllm/served",
+                                       "fireworks_ai/accounts/fireworks/models/gpt-oss-20b",
+                                       "perplexity/sonar"])  # fmt: skip
+    def test_others_that_speak_openais_format_are_read_alike(self, model: str, name: str) -> None:
+        third(OPENAI[name], model)

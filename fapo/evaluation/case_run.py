@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ class CaseRun:
     models: Mapping[str, str]
     gateway: Gateway
     trial: int
+    on_reply: Callable[[], None]
     started: float = field(default_factory=time.monotonic)
     steps: list[Step] = field(default_factory=list)
     held_s: float = 0.0
@@ -47,6 +48,7 @@ class CaseRun:
         except Exception as error:
             self._add(step, "llm", inputs, None, start, model=model, error=str(error))
             raise
+        self.on_reply()
         output: Any = f"{len(reply.embeddings)} embeddings" if texts else reply.text
         if reply.tool_calls:
             output = {"text": reply.text, "tool_calls": list(reply.tool_calls)}

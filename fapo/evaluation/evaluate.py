@@ -134,13 +134,17 @@ class _Evaluator:
         self._log = log
         self._pool = WorkerPool(self._start_worker)
         self._level: Level = "none"
+        self._flowing = asyncio.Event()
+        """Set once a reply or a result is there: until then the first calls are to leave, and nothing else."""
         self._provider_failures = 0
         self.results: list[CaseResult] = []
 
     async def run(self, todo: Iterable[tuple[Case, int]]) -> None:
         pending = iter(todo)
 
-        async def consume() -> None:
+        async def consume(*, at_once: bool) -> None:
+            if not at_once:
+                await self._flowing.wait()
             for case, trial in pending:
                 self._finish(await self._run_case(case, trial))
 
@@ -154,8 +158,8 @@ class _Evaluator:
         try:
             await self._pool.open()
             async with asyncio.TaskGroup() as group:
-                for _ in range(_cases_in_flight(self._plan.concurrency)):
-                    group.create_task(consume())
+                for number in range(_cases_in_flight(self._plan.concurrency)):
+                    group.create_task(consume(at_once=number < self._plan.concurrency))
         except* FapoError as stops:
             raise stops.exceptions[0] from None
         finally:
@@ -181,7 +185,7 @@ class _Evaluator:
                 return run.record(case, None, None, Failure("pipeline", death.kind, str(death)))
 
     def _case_run(self, trial: int) -> CaseRun:
-        return CaseRun(self._plan.spec, self._plan.manifest.models, self._gateway, trial)
+        return CaseRun(self._plan.spec, self._plan.manifest.models, self._gateway, trial, self._flowing.set)
 
     async def _run_in(self, worker: WorkerProcess, case: Case, run: CaseRun) -> CaseRecord:
         try:
@@ -201,6 +205,7 @@ class _Evaluator:
             why = Failure("pipeline", "invalid_output", f"its output or a step cannot be written as JSON: {error}")
             record = CaseRecord(record.case_id, record.trial, (), None, None, why, record.duration_s)
             line = to_json(record)
+        self._flowing.set()
         self.results.append(_result(record, self._log.append(line)))
         self._observer.case_done(record)
         if record.value is not None:
@@ -208,14 +213,12 @@ class _Evaluator:
             return
         self._provider_failures += 1
         if self._provider_failures >= OUTAGE_CASES and record.failure is not None:
-            raise ProviderError(
-                f"{OUTAGE_CASES} cases in a row failed at the provider, last: {record.failure.message}"
-            )
+            raise ProviderError(f"{OUTAGE_CASES} cases in a row failed at the provider, last: {record.failure.message}")
 
 
 def _cases_in_flight(concurrency: int) -> int:
-    """Twice as many as calls: while some cases compute or are scored others keep the wire full, to the very end."""
-    return 2 * concurrency if concurrency > 1 else 1
+    """More than calls: while some cases compute or are scored others keep the wire full, to the very end."""
+    return 3 * concurrency if concurrency > 1 else 1
 
 
 def _result(record: CaseRecord, offset: int) -> CaseResult:

@@ -1,6 +1,6 @@
 """The workers of one evaluation: one for pipelines that wait for models, one a core for those that compute.
 
-A case goes to the worker with the fewest cases in it. Where the workers are busy computing another one is started,
+A case goes to the worker with the fewest computing cases in it, and waits while all have enough. Where the workers are busy computing another one is started,
 until every core has one.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -17,6 +18,8 @@ from fapo.evaluation.process import WorkerProcess
 from fapo.sandbox.policy import Level
 
 _LOOK_EVERY_S = 0.5
+_MOST_COMPUTING = 32
+"""Cases that compute in one worker at once. More would only slow each other down, and run into their time limits."""
 _BUSY = 0.7
 """A worker that uses more of a core than this has no room for more cases."""
 
@@ -28,6 +31,7 @@ class WorkerPool:
         self._start = start
         self._most = most or _cores()
         self._workers: list[WorkerProcess] = []
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._closing: set[asyncio.Task[None]] = set()
         self._starting = asyncio.Lock()
         self._alone = asyncio.Semaphore(self._most)
@@ -47,7 +51,21 @@ class WorkerPool:
             self._grower = asyncio.create_task(self._grow())
 
     async def shared(self) -> WorkerProcess:
-        """The worker that is to take the next case."""
+        """The worker that is to take the next case, as soon as one is free enough."""
+        while (worker := await self._least_busy()).computing >= _MOST_COMPUTING:
+            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(room)
+            await room
+        return worker
+
+    def _let_one_in(self) -> None:
+        while self._waiting:
+            room = self._waiting.popleft()
+            if not room.done():
+                room.set_result(None)
+                return
+
+    async def _least_busy(self) -> WorkerProcess:
         for dead in [worker for worker in self._workers if worker.dead]:
             self._workers.remove(dead)
             self._closing.add(asyncio.create_task(dead.close()))
@@ -55,7 +73,7 @@ class WorkerPool:
             async with self._starting:
                 if not self._workers:
                     await self._add()
-        return min(self._workers, key=lambda worker: worker.in_flight)
+        return min(self._workers, key=lambda worker: worker.computing)
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[WorkerProcess]:
@@ -76,7 +94,11 @@ class WorkerPool:
         await asyncio.gather(*self._closing)
 
     async def _add(self) -> None:
-        self._workers.append(await self._start())
+        worker = await self._start()
+        worker.on_room = self._let_one_in
+        self._workers.append(worker)
+        for _ in range(_MOST_COMPUTING):
+            self._let_one_in()
 
     async def _grow(self) -> None:
         meters: dict[int, _Meter] = {}
@@ -84,8 +106,8 @@ class WorkerPool:
             await asyncio.sleep(_LOOK_EVERY_S)
             pids = [worker.pid for worker in self._workers]
             meters, busy = await asyncio.to_thread(_look, pids, meters)
-            waiting = sum(worker.in_flight for worker in self._workers)
-            if busy > _BUSY * _LOOK_EVERY_S * len(self._workers) and waiting > len(self._workers):
+            computing = sum(worker.computing for worker in self._workers)
+            if busy > _BUSY * _LOOK_EVERY_S * len(self._workers) and computing > len(self._workers):
                 async with self._starting:
                     await self._add()
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,6 +60,7 @@ class _Running:
     timer: asyncio.TimerHandle | None = None
     timed_out: bool = False
     reported: bool = False
+    over: bool = False
     bytes: int = 0
     calls: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -79,6 +81,10 @@ class WorkerProcess:
         self._answer: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
         self._draining = asyncio.create_task(self._drain_output())
         self._reaper: asyncio.Task[None] | None = None
+        self.computing = 0
+        """Cases that wait for no model call: those that use this worker's CPU, or are about to."""
+        self.on_room: Callable[[], None] = lambda: None
+        """Told whenever a case stops computing."""
 
     @classmethod
     async def start(cls, directory: Path, spec: PipelineSpec, level: Level) -> WorkerProcess:
@@ -151,6 +157,7 @@ class WorkerProcess:
         deadline = self._loop.time() + timeout_s
         running = self._running[ident] = _Running(handler, self._loop.create_future(), timeout_s, deadline)
         running.timer = self._loop.call_at(deadline, self._expire, ident, running)
+        self.computing += 1
         try:
             try:
                 self._pipe.send({"op": "run", "id": ident, "inputs": inputs})
@@ -160,6 +167,9 @@ class WorkerProcess:
         finally:
             running.timer.cancel()
             del self._running[ident]
+            running.over = True
+            if not running.calls:
+                self._rest()
             if not running.reported:
                 self._pipe.send({"op": "cancel", "id": ident})
             for call in running.calls:
@@ -210,9 +220,10 @@ class WorkerProcess:
             return
         match message["op"]:
             case "llm":
+                if not running.calls:
+                    self._rest()
                 task = self._loop.create_task(self._call_model(running, message))
                 running.calls.add(task)
-                task.add_done_callback(running.calls.discard)
             case "step":
                 running.handler.record_step(message)
             case "done":
@@ -234,7 +245,21 @@ class WorkerProcess:
         else:
             running.outcome.set_result(outcome)
 
+    def _rest(self) -> None:
+        self.computing -= 1
+        self.on_room()
+
     async def _call_model(self, running: _Running, message: dict[str, Any]) -> None:
+        try:
+            await self._answer_call(running, message)
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            running.calls.discard(task)
+            if not running.calls and not running.over:
+                self.computing += 1
+
+    async def _answer_call(self, running: _Running, message: dict[str, Any]) -> None:
         assert self._pipe is not None
         try:
             reply = await running.handler.call_model(message)

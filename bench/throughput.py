@@ -25,7 +25,7 @@ from bench.loopback import Server, ceiling, running_server
 
 _SCALE_CASES = 16_667
 _CEILING_REQUESTS = 20_000
-_WIDTH = 130
+_WIDTH = 150
 _COLUMNS = (
     ("in flight", "concurrency", "{:,}"),
     ("calls", "calls", "{:,}"),
@@ -102,7 +102,8 @@ def show(found: Found, latency_ms: float, rounds: int, console: Console) -> None
     console.print(
         f"Medians of {rounds} rounds at {latency_ms:g} ms a call. The server alone: "
         f"{limit['requests_per_s']:,} requests/s, {limit['cpu_ms_per_request']:.3f} ms of CPU a request. "
-        f"`import litellm` alone: {found.import_litellm_s:.2f} s."
+        f"`import litellm` alone: {found.import_litellm_s:.2f} s.",
+        soft_wrap=True,
     )
 
 

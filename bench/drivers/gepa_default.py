@@ -8,20 +8,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gepa.adapters.default_adapter.default_adapter import DefaultAdapter, EvaluationResult
+from gepa.adapters.default_adapter.default_adapter import DefaultAdapter, DefaultDataInst, EvaluationResult
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.work import KEY, MODEL, SAMPLING, STEPS, arguments, report, score
 
 
-def scored(_: object, __: str) -> EvaluationResult:
+def scored(data: object, response: str) -> EvaluationResult:
     """Only the last step's answers have a score, which `main` gives."""
     return EvaluationResult(0.0, "")
 
 
 def replies(adapter: DefaultAdapter, system: str, texts: Sequence[str]) -> list[str]:
-    rows = [{"input": text, "additional_context": {}, "answer": ""} for text in texts]
+    rows: list[DefaultDataInst] = [{"input": text, "additional_context": {}, "answer": ""} for text in texts]
     found = adapter.evaluate(rows, {"system_prompt": system}, capture_traces=True)
     return [output["full_assistant_response"] for output in found.outputs]
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fapo.agent.credentials import FILES, NETWORK, PROXIES, CredentialsKind, key_in, reachable
+from fapo.agent.credentials import FILES, NETWORK, PROXIES, CredentialsKind, key_in, key_variable, kind_of, reachable
+from fapo.agent.handover import taken_over
 from fapo.agent.inside import Order
+from fapo.agent.login import StoredLogin
 from fapo.agent.protocol import AgentTask
 from fapo.agent.proxy import USER, ApiProxy, ConnectProxy, Proxy
 from fapo.errors import IsolationError
@@ -32,7 +32,6 @@ _SYSTEM = (
 _MEMORY_BYTES = 8 * 2**30
 _OPEN_FILES = 4096
 _PORT = 8080  # of a network in which nothing else is
-_HANDOVER_S = 60.0
 _LONGEST_SHEBANG = 256
 
 
@@ -75,9 +74,7 @@ def open_ends(kind: CredentialsKind, level: Level) -> tuple[str, ...]:
     if level == "none":
         return ("the agent's process is not confined: the user's files, keys and network are open to it",)
     ends = []
-    if kind == "login":
-        ends.append("the stored login can be read and changed by the agent's process")
-    elif kind in ("bedrock", "vertex"):
+    if kind in ("bedrock", "vertex"):
         ends.append(f"the credentials for {kind.title()} can be read by the agent's process")
     if level == "landlock":
         ends.append("the agent's process can connect to one TCP port of any host, and may stat any file")
@@ -87,36 +84,46 @@ def open_ends(kind: CredentialsKind, level: Level) -> tuple[str, ...]:
 @asynccontextmanager
 async def open_cage(task: AgentTask, program: Path, level: Level) -> AsyncIterator[Cage]:
     """A cage for `task` whose way out is served for as long as the context lasts."""
-    environment, token, key = task.environment, secrets.token_urlsafe(32), key_in(task.environment)
-    if key is not None:
-        proxy: Proxy = ApiProxy(key, token, environment)
-    elif level != "none":
-        proxy = ConnectProxy(reachable(environment), token, environment)
-    else:
-        yield Cage(level, Policy(read=()), environment, 0, None)
+    token, variable = secrets.token_urlsafe(32), key_variable(task.environment)
+    proxy = _way_out(task.environment, program, level, token)
+    if proxy is None:
+        yield Cage(level, Policy(read=()), task.environment, 0, None)
         return
     async with _served(proxy, level) as (port, handover):
         address = f"127.0.0.1:{port}"
-        if key is not None:
-            own = {"ANTHROPIC_BASE_URL": f"http://{address}", key.variable: token}
+        if variable is not None:
+            replaced: tuple[str, ...] = (*NETWORK, "CLAUDE_SECURESTORAGE_CONFIG_DIR")
+            own = {"ANTHROPIC_BASE_URL": f"http://{address}", variable: token}
         else:
+            replaced = PROXIES
             own = {"HTTPS_PROXY": f"http://{USER}:{token}@{address}"}
-        replaced = NETWORK if key is not None else PROXIES
-        kept = {name: value for name, value in environment.items() if name not in replaced}
+        kept = {name: value for name, value in task.environment.items() if name not in replaced}
         policy = agent_policy(task, program, level, port)
         yield Cage(level, policy, {**kept, **own}, port, handover)
 
 
+def _way_out(environment: Mapping[str, str], program: Path, level: Level, token: str) -> Proxy | None:
+    """The proxy for a kind of credentials. Without a sandbox, only a key that was given is worth holding back."""
+    kind, given = kind_of(environment), key_in(environment)
+    if given is not None:
+        return ApiProxy(given.current, token, environment)
+    if level == "none":
+        return None
+    if kind == "login":
+        login = StoredLogin(Path(environment.get("CLAUDE_SECURESTORAGE_CONFIG_DIR", "")), program, environment)
+        return ApiProxy(login.current, token, environment)
+    return ConnectProxy(reachable(environment), token, environment)
+
+
 def agent_policy(task: AgentTask, program: Path, level: Level, port: int) -> Policy:
-    """Of this machine: the workspace, the private folders, the program and what it takes to run it, and files that
-    the credentials name."""
-    named = [Path(task.environment[name]) for name in FILES if task.environment.get(name)]
-    login = task.environment.get("CLAUDE_SECURESTORAGE_CONFIG_DIR")
-    stored = [Path(login, ".credentials.json")] if login else []
+    """Of this machine: the workspace, the private folders, the program and what it takes to run it, and where the
+    program itself signs in, the files that it needs for that."""
+    signs_in = key_variable(task.environment) is None
+    named = [Path(task.environment[name]) for name in FILES if signs_in and task.environment.get(name)]
     home = task.home.absolute()
     return Policy(
         read=(*map(Path, _SYSTEM), *_files_of(program), *named),
-        write=(task.workspace.absolute(), *(home / folder for folder in PRIVATE), *stored),
+        write=(task.workspace.absolute(), *(home / folder for folder in PRIVATE)),
         memory_bytes=_MEMORY_BYTES,
         open_files=_OPEN_FILES,
         network="private" if level == "full" else "port",
@@ -144,7 +151,7 @@ async def _served(proxy: Proxy, level: Level) -> AsyncIterator[tuple[int, Path |
     """The port that the agent's process will find the proxy at, and at level `full` where to hand over a listener."""
     try:
         if level == "full":
-            async with _handed_over(proxy) as handover:
+            async with taken_over(proxy.listen) as handover:
                 yield _PORT, handover
         else:
             listener = socket.create_server(("127.0.0.1", 0))
@@ -152,30 +159,3 @@ async def _served(proxy: Proxy, level: Level) -> AsyncIterator[tuple[int, Path |
             yield listener.getsockname()[1], None
     finally:
         await proxy.aclose()
-
-
-@asynccontextmanager
-async def _handed_over(proxy: Proxy) -> AsyncIterator[Path]:
-    """A unix socket; the listener that arrives at it is served. A listener keeps belonging to the network that it was
-    opened in."""
-    with tempfile.TemporaryDirectory(prefix="fapo-") as folder, socket.socket(socket.AF_UNIX) as ours:
-        handover = Path(folder, "handover")
-        ours.bind(str(handover))
-        ours.listen(1)
-        ours.setblocking(False)
-        serving = asyncio.create_task(_serve_arrival(proxy, ours))
-        try:
-            yield handover
-        finally:
-            if not serving.cancel():
-                serving.result()
-
-
-async def _serve_arrival(proxy: Proxy, ours: socket.socket) -> None:
-    arrived, _ = await asyncio.get_running_loop().sock_accept(ours)
-    with arrived:
-        arrived.settimeout(_HANDOVER_S)
-        _, descriptors, _, _ = await asyncio.to_thread(socket.recv_fds, arrived, 1, 1)
-    listener = socket.socket(fileno=descriptors[0])
-    listener.setblocking(False)
-    await proxy.listen(listener)

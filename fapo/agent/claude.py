@@ -61,7 +61,7 @@ class ClaudeAgent:
 
         logging.getLogger(sdk.__name__).addHandler(_NO_LOG)
         session = _Session(sdk, task, on_event, self.level)
-        cli = self._cli or _find_cli(Path(sdk.__file__).parent)
+        cli = self._cli or find_cli(Path(sdk.__file__).parent)
         if cli is None or not cli.is_file():
             where = f" at {cli}" if cli else ""
             return session.end("failed", f"no Claude Code{where}: reinstall claude-agent-sdk, or put `claude` on PATH")
@@ -69,7 +69,7 @@ class ClaudeAgent:
             return await session.run(confine.write_launcher(task, cli, cage), confine.environment(task, cage))
 
 
-def _find_cli(package: Path) -> Path | None:
+def find_cli(package: Path) -> Path | None:
     bundled = package / "_bundled" / "claude"
     found = str(bundled) if bundled.is_file() else shutil.which("claude")
     return Path(found) if found else None

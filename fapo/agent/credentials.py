@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 CredentialsKind = Literal["api_key", "auth_token", "oauth_token", "bedrock", "vertex", "login"]
 
+LOGIN_FILE = ".credentials.json"
 OFFICIAL_ENDPOINT = "https://api.anthropic.com"
 PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
 _AUTHORITIES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -21,6 +22,7 @@ FILES = (
 )  # fmt: skip
 """Variables that name a file or folder which whoever signs and sends requests has to read."""
 
+# In the CLI's own order of preference.
 _KEYS: dict[CredentialsKind, str] = {
     "auth_token": "ANTHROPIC_AUTH_TOKEN",
     "api_key": "ANTHROPIC_API_KEY",
@@ -36,7 +38,7 @@ _VERTEX = (
     "CLAUDE_CODE_USE_VERTEX", "ANTHROPIC_VERTEX_BASE_URL", "ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION",
     "GOOGLE_CLOUD_PROJECT",
 )  # fmt: skip
-_BASE_URLS = {"login": (), "bedrock": ("ANTHROPIC_BEDROCK_BASE_URL",), "vertex": ("ANTHROPIC_VERTEX_BASE_URL",)}
+_BASE_URLS = ("ANTHROPIC_BEDROCK_BASE_URL", "ANTHROPIC_VERTEX_BASE_URL")
 _FALSE = ("", "0", "false", "no", "off")
 
 
@@ -56,6 +58,10 @@ class Key:
     secret: str = field(repr=False)
     base_url: str
 
+    async def current(self) -> Key:
+        """The key itself: it holds for good."""
+        return self
+
     def header(self) -> dict[str, str]:
         """How the endpoint wants it."""
         if self.variable == _KEYS["api_key"]:
@@ -63,12 +69,23 @@ class Key:
         return {"Authorization": f"Bearer {self.secret}"}
 
 
+def oauth_key(secret: str) -> Key:
+    """The access token of a login with the provider."""
+    return Key(_KEYS["oauth_token"], secret, OFFICIAL_ENDPOINT)
+
+
 def key_in(environment: Mapping[str, str]) -> Key | None:
-    """The key in a credentials' environment; None for kinds with which the CLI itself has to sign or log in."""
+    """The key in a credentials' environment; None for kinds with which the CLI itself has to sign in."""
     if kind_of(environment) not in _KEYS:
         return None
     variable = _KEYS[kind_of(environment)]
     return Key(variable, environment[variable], environment.get("ANTHROPIC_BASE_URL") or OFFICIAL_ENDPOINT)
+
+
+def key_variable(environment: Mapping[str, str]) -> str | None:
+    """Where the CLI looks for its key, or for a token in the place of one; None where it has to sign in itself."""
+    kind = kind_of(environment)
+    return _KEYS.get("oauth_token" if kind == "login" else kind)
 
 
 def kind_of(environment: Mapping[str, str]) -> CredentialsKind:
@@ -81,11 +98,8 @@ def kind_of(environment: Mapping[str, str]) -> CredentialsKind:
 
 
 def reachable(environment: Mapping[str, str]) -> frozenset[tuple[str, int]]:
-    """Hosts and ports that the CLI needs where it signs or logs in itself: the provider's and those of a base URL."""
-    kind = kind_of(environment)
-    if kind == "login":
-        names = ["api.anthropic.com", "platform.claude.com", "console.anthropic.com"]
-    elif kind == "bedrock":
+    """Hosts and ports that the CLI needs for Bedrock or Vertex, where it signs in itself."""
+    if kind_of(environment) == "bedrock":
         region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
         services = ("bedrock-runtime", "bedrock", "sts", "oidc", "portal.sso")
         names = [*(f"{service}.{region}.amazonaws.com" for service in services), "sts.amazonaws.com"]
@@ -98,7 +112,7 @@ def reachable(environment: Mapping[str, str]) -> frozenset[tuple[str, int]]:
             "sts.googleapis.com",
         ]
     hosts = {(name, 443) for name in names}
-    for name in _BASE_URLS[kind]:
+    for name in _BASE_URLS:
         if url := environment.get(name):
             parts = urlsplit(url)
             hosts.add((parts.hostname or "", parts.port or 443))
@@ -147,7 +161,7 @@ def _login(configured: str, home: Path) -> str | None:
     Only the account tells of a login in the keychain; its entry is named after the configured directory, if any.
     """
     config = Path(configured or home / ".claude")
-    if _holds(config / ".credentials.json", "claudeAiOauth"):
+    if _holds(config / LOGIN_FILE, "claudeAiOauth"):
         return str(config)
     return configured if _holds(Path(configured or home) / ".claude.json", "oauthAccount") else None
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from fapo.agent.handover import hand_over
 from fapo.errors import IsolationError
 from fapo.sandbox.confine import confine
 from fapo.sandbox.policy import Level, Policy
@@ -56,21 +57,14 @@ def main() -> None:
     order, command = Order.from_json(sys.argv[1]), sys.argv[2:]
     try:
         if order.handover is not None:
-            _hand_over_listener(order.handover, order.port)
+            with socket.create_server(("127.0.0.1", order.port), backlog=_BACKLOG) as listener:
+                hand_over(listener, order.handover)
         if order.level == "landlock":
             _stay_behind()
         confine(order.policy, order.level)
         os.execv(command[0], command)  # noqa: S606  no shell is meant
     except (IsolationError, OSError) as error:
         raise SystemExit(f"{SANDBOX_VOICES[0]}{error}") from None
-
-
-def _hand_over_listener(handover: Path, port: int) -> None:
-    """Open a port in the sandbox's own network, and leave it to the process outside that serves it."""
-    server = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
-    with server, socket.socket(socket.AF_UNIX) as outside:
-        outside.connect(str(handover))
-        socket.send_fds(outside, [b"."], [server.fileno()])
 
 
 def _stay_behind() -> None:

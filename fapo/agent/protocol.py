@@ -95,7 +95,9 @@ class AgentResult:
 
 
 class Agent(Protocol):
-    """Something that can work on a task."""
+    """Something that can work on a task. `level` is how its process is confined."""
+
+    level: Level
 
     async def run(self, task: AgentTask, on_event: Callable[[AgentEvent], None]) -> AgentResult:
         """Work until the session ends, for whatever reason. No process is left when this returns or raises."""

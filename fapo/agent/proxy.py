@@ -12,7 +12,7 @@ import base64
 import hmac
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -24,6 +24,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from fapo.agent.credentials import Key
+from fapo.errors import CredentialsError
 
 USER = "fapo"
 """What a ConnectProxy expects beside the token, as user and password."""
@@ -53,13 +54,14 @@ class Proxy(Protocol):
 
 
 class ApiProxy:
-    """Forwards requests of the Messages API with `key` in the place of `token`, and streams the replies back.
+    """Forwards requests of the Messages API with a key in the place of `token`, and streams the replies back.
 
     An endpoint that cannot be reached is status 502, which the agent's process tries again as it does 5xx replies.
-    `environment` holds what it takes to reach the endpoint: a proxy of the user's, certificates.
+    `key` is asked for each request; its CredentialsError is status 401. `environment` holds what it takes to reach
+    the endpoint: a proxy of the user's, certificates.
     """
 
-    def __init__(self, key: Key, token: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, key: Callable[[], Awaitable[Key]], token: str, environment: Mapping[str, str]) -> None:
         self._key = key
         self._token = token.encode()
         self._environment = environment
@@ -87,12 +89,16 @@ class ApiProxy:
         if request.method != "POST" or request.rel_url.raw_path not in _PATHS:
             return _error(403, "permission_error", f"{request.method} {request.path} is not open to the agent")
         body = await request.read()
+        try:
+            key = await self._key()
+        except CredentialsError as error:
+            return _error(401, "authentication_error", str(error))
         response = web.StreamResponse()
         try:
-            async with self._send(request, body) as reply:
+            async with self._send(request, body, key) as reply:
                 if 300 <= reply.status < 400:
                     return _error(502, "api_error", f"the endpoint redirects elsewhere (status {reply.status})")
-                return await self._pass_on(request, reply, response)
+                return await _pass_on(request, reply, response, Scrubber(key.secret.encode()))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if not response.prepared:
                 reason = f"the model's endpoint cannot be reached ({type(error).__name__})"
@@ -107,28 +113,28 @@ class ApiProxy:
         return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token)
 
     @asynccontextmanager
-    async def _send(self, request: web.Request, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _send(self, request: web.Request, body: bytes, key: Key) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session is not None
         headers = _without(request.headers, _OWN_REQUEST_HEADERS)
-        headers.update({**self._key.header(), "Accept-Encoding": "identity"})
-        url = URL(self._key.base_url.rstrip("/") + request.rel_url.raw_path_qs, encoded=True)
+        headers.update({**key.header(), "Accept-Encoding": "identity"})
+        url = URL(key.base_url.rstrip("/") + request.rel_url.raw_path_qs, encoded=True)
         proxy = proxy_for(str(url.host), url.scheme, self._environment)
         async with self._session.post(url, data=body, headers=headers, proxy=proxy, allow_redirects=False) as reply:
             yield reply
 
-    async def _pass_on(
-        self, request: web.Request, reply: aiohttp.ClientResponse, response: web.StreamResponse
-    ) -> web.StreamResponse:
-        scrubber = Scrubber(self._key.secret.encode())
-        response.set_status(reply.status, scrubber.whole((reply.reason or "").encode()).decode())
-        for name, value in _without(reply.headers, _OWN_REPLY_HEADERS).items():
-            response.headers.add(name, scrubber.whole(value.encode()).decode())
-        await response.prepare(request)
-        async for chunk in reply.content.iter_any():
-            if clean := scrubber.feed(chunk):
-                await response.write(clean)
-        await response.write_eof(scrubber.rest())
-        return response
+
+async def _pass_on(
+    request: web.Request, reply: aiohttp.ClientResponse, response: web.StreamResponse, scrubber: Scrubber
+) -> web.StreamResponse:
+    response.set_status(reply.status, scrubber.whole((reply.reason or "").encode()).decode())
+    for name, value in _without(reply.headers, _OWN_REPLY_HEADERS).items():
+        response.headers.add(name, scrubber.whole(value.encode()).decode())
+    await response.prepare(request)
+    async for chunk in reply.content.iter_any():
+        if clean := scrubber.feed(chunk):
+            await response.write(clean)
+    await response.write_eof(scrubber.rest())
+    return response
 
 
 class Scrubber:

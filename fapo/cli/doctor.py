@@ -55,11 +55,11 @@ def _agent(environment: Environment) -> dict[str, str | None]:
     from importlib.util import find_spec
     from pathlib import Path
 
-    from fapo.agent.claude import _find_cli
+    from fapo.agent.claude import find_cli
     from fapo.agent.credentials import find_credentials
 
     sdk = find_spec("claude_agent_sdk")
-    cli = _find_cli(Path(sdk.origin).parent) if sdk is not None and sdk.origin else None
+    cli = find_cli(Path(sdk.origin).parent) if sdk is not None and sdk.origin else None
     credentials = find_credentials(environment.variables, environment.home)
     return {"cli": str(cli) if cli else None, "credentials": credentials.kind if credentials else None}
 

@@ -36,7 +36,7 @@ def optimize_command(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on tokens of paid calls.")] = None,
     rpm: Annotated[int | None, typer.Option(min=1, help="Requests a minute to each provider.")] = None,
     tpm: Annotated[int | None, typer.Option(min=1, help="Tokens a minute to each provider.")] = None,
-    isolation: Annotated[Literal["auto", "none"], typer.Option(help="How pipeline code is confined.")] = "auto",
+    isolation: Annotated[Literal["auto", "none"], typer.Option(help="How agent and pipeline are confined.")] = "auto",
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run, within its limits.")
     ] = None,
@@ -68,11 +68,15 @@ def optimize_command(
 async def _optimize(
     pipeline: str | None, config: OptimizeConfig, environment: Environment, resume: Path | None, as_json: bool
 ) -> int:
+    from fapo.agent.cage import open_ends
+    from fapo.agent.claude import ClaudeAgent
+    from fapo.agent.credentials import kind_of
     from fapo.cli.console import TerminalNarrator, print_json, stderr
     from fapo.evaluation.connect import STANDIN_OPTIMIZER, check_models, connect
     from fapo.evaluation.project import find_pipeline, load_project
     from fapo.optimize.outcome import conclude
     from fapo.optimize.run import Run, create_run, reopen_run
+    from fapo.optimize.search import Search
     from fapo.store.files import lock_directory, to_python
 
     console = stderr(plain=environment.plain)
@@ -85,15 +89,18 @@ async def _optimize(
     models = list(project.spec.models.values())
     check_models(models)
     _check_agent(optimizer, environment)
+    agent = ClaudeAgent(isolation=config.isolation)
     standin = optimizer == STANDIN_OPTIMIZER
     async with connect(models, environment, limits=config, standin=standin) as connection:
+        variables = _agent_variables(optimizer, connection, environment)
         directory = (
             resume.absolute() if resume is not None else create_run(source, project, config, environment.runs_dir)
         )
         with lock_directory(directory):
             narrator = TerminalNarrator(console, plain=environment.plain)
             console.print(f"[bold]fapo optimize[/] {project.spec.name}  →  {directory}")
-            for note in _notes(project.sample_note, optimizer, config):
+            left_open = open_ends(kind_of(variables), agent.level)
+            for note in (*_notes(project.sample_note, optimizer, config), *left_open):
                 console.print(f"[yellow]note[/] {note}")
             run = Run(
                 directory,
@@ -107,7 +114,7 @@ async def _optimize(
             connection.budget.charge("task", run.state.usage("task"))
             connection.budget.charge("optimizer", run.state.usage("optimizer"))
             try:
-                await _search(run, optimizer, connection, environment)
+                await Search(run, agent, model=optimizer, environment=variables, free=standin).go()
             except BaseException:
                 console.print(f"saved; go on with: [bold]fapo optimize --resume {directory}[/]")
                 raise
@@ -155,21 +162,17 @@ def _notes(sample: str | None, optimizer: str, config: OptimizeConfig) -> list[s
     return notes
 
 
-async def _search(run: Any, optimizer: str, connection: Connection, environment: Environment) -> None:
-    from fapo.agent.claude import ClaudeAgent
+def _agent_variables(optimizer: str, connection: Connection, environment: Environment) -> dict[str, str]:
+    """The credentials with which the agent's process reaches its model."""
     from fapo.agent.credentials import find_credentials
     from fapo.evaluation.connect import STANDIN_OPTIMIZER
-    from fapo.optimize.search import Search
 
     if optimizer == STANDIN_OPTIMIZER:
         assert connection.standin is not None
-        variables = {"ANTHROPIC_BASE_URL": connection.standin.base_url, "ANTHROPIC_API_KEY": "standin"}
-    else:
-        found = find_credentials(environment.variables, environment.home)
-        assert found is not None
-        variables = dict(found.environment)
-    agent = ClaudeAgent()
-    await Search(run, agent, model=optimizer, environment=variables, free=optimizer == STANDIN_OPTIMIZER).go()
+        return {"ANTHROPIC_BASE_URL": connection.standin.base_url, "ANTHROPIC_API_KEY": "standin"}
+    found = find_credentials(environment.variables, environment.home)
+    assert found is not None
+    return dict(found.environment)
 
 
 def _show(summary: RunSummary) -> None:

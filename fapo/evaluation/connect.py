@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from fapo.config import Environment, CallLimits
+from fapo.config import CallLimits, Environment
 from fapo.errors import UsageError
 from fapo.evaluation.project import STANDIN_PREFIX
 from fapo.llm.budget import Budget

@@ -1,7 +1,7 @@
 """The workers of one evaluation: one for pipelines that wait for models, one a core for those that compute.
 
-A case goes to the worker with the fewest computing cases in it, and waits while all have enough. Where the workers are busy computing another one is started,
-until every core has one.
+A case goes to the worker with the fewest computing cases in it, and waits while all have enough. Where the workers are
+busy computing another one is started, until every core has one.
 """
 
 from __future__ import annotations

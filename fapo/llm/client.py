@@ -106,7 +106,11 @@ class LiteLLMClient:
         shape = self._shapes.of(endpoint, request, params)
         lesson = await shape.template_or_lesson(texts, _LESSON_S)
         if isinstance(lesson, RequestTemplate):
-            reply = await self._short(lesson, texts, request, endpoint, timeout_s)
+            try:
+                reply = await self._short(lesson, texts, request, endpoint, timeout_s)
+            except _Unreadable as error:
+                shape.give_up()
+                raise _unusable(request.model, str(error), endpoint) from None
             if reply is not None:
                 shape.failures = 0
                 return reply
@@ -305,10 +309,16 @@ def _config(model: str) -> Any:
     return litellm.utils.ProviderConfigManager.get_provider_chat_config(model=name, provider=kind)
 
 
+class _Unreadable(Exception):
+    """A reply that the provider's parser fails on outside of LiteLLM's own call."""
+
+
 class _Unheard:
     """Takes the place of LiteLLM's log of a call."""
 
-    optional_params: Mapping[str, Any] = {}
+    def __init__(self) -> None:
+        self.optional_params: dict[str, Any] = {}
+        self.model_call_details: dict[str, Any] = {}
 
     def post_call(self, *_: Any, **__: Any) -> None: ...
 
@@ -316,22 +326,25 @@ class _Unheard:
 def _read(
     payload: bytes, response: aiohttp.ClientResponse, request: ModelRequest, endpoint: Endpoint, latency_s: float
 ) -> ModelReply:
-    """The reply in an HTTP 200. Raises Retryable for what is none: it was sent, so it may have been charged."""
+    """The reply in an HTTP 200. Raises Retryable for what is none: it was sent, so it may have been charged.
+
+    Raises _Unreadable for what LiteLLM's own call might read.
+    """
     try:
         body = json.loads(payload)
     except ValueError:
         raise _unusable(request.model, "the reply is not JSON", endpoint) from None
     if not isinstance(body, dict):
         raise _unusable(request.model, "the reply is not a JSON object", endpoint)
-    if (plain := _plain_reply(body, request, endpoint, latency_s)) is not None:
-        return plain
     if body.get("error"):
         raise _refused(200, payload, response.headers, request.model, endpoint)
+    if (plain := _plain_reply(body, request, endpoint, latency_s)) is not None:
+        return plain
     try:
-        return _reply(_parse(payload, body, endpoint.model), request, endpoint, latency_s)
-    # Whatever LiteLLM's parsers raise says the same: this is no reply.
+        return _reply(_parse(payload, endpoint.model), request, endpoint, latency_s)
+    # Whatever LiteLLM's parsers raise says the same: this is no reply, or none that they can read from here.
     except Exception as error:  # noqa: BLE001
-        raise _unusable(request.model, f"the reply cannot be read ({plain_text(error)})", endpoint) from None
+        raise _Unreadable(f"the reply cannot be read ({plain_text(error)})") from None
 
 
 def _plain_reply(
@@ -357,7 +370,7 @@ def _plain_reply(
     )
 
 
-def _parse(payload: bytes, body: dict[str, Any], model: str) -> Any:
+def _parse(payload: bytes, model: str) -> Any:
     """The reply as LiteLLM's response object. Raises whatever its parsers raise."""
     import httpx  # noqa: PLC0415  # what LiteLLM's parsers take; it comes with LiteLLM
 
@@ -410,6 +423,7 @@ def _response_cost(response: Any, model: str) -> float | None:
         return None
     # Some providers name the model as its maker does; LiteLLM would then take the maker's price.
     response.model = model
+    response._hidden_params.pop("provider_response_model", None)
     try:
         return float(_litellm().completion_cost(completion_response=response, model=model))
     # It raises bare exceptions; a reply that was paid for is not lost over its price.

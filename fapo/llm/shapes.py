@@ -49,6 +49,10 @@ class Shape:
             self.template, self.proved = None, False
             self.failures += 1
 
+    def give_up(self) -> None:
+        """Leave all further requests of this shape to LiteLLM."""
+        self.template, self.proved, self.failures = None, False, _MAX_FAILURES
+
 
 @dataclass(slots=True, eq=False)
 class Lesson:
@@ -75,7 +79,8 @@ class Lesson:
     def end(self, *, answered: bool) -> None:
         """The call is over; one that was answered and never seen on the wire has gone over another."""
         if not self.over.is_set():
-            self.shape.failures += _MAX_FAILURES * answered
+            if answered:
+                self.shape.give_up()
             self._leave()
 
     def _learn(self, sent: SentRequest) -> None:

@@ -69,6 +69,8 @@ _BY_CODE: dict[str, Meaning] = {
 }
 # Anthropic reports an empty account as a bad request, and gives it no code.
 _EMPTY_ACCOUNT = "credit balance is too low"
+# LiteLLM calls an answer that it cannot read a bad request.
+_UNREADABLE = re.compile("Error converting to valid response block|Error in response object")
 _SECRETS = re.compile(r"(?i)(\bkey=|\bbearer\s+)[^\s&'\"]+")
 _PREFIX = re.compile(r"^(?:litellm\.)?\w+(?:Error|Exception|Timeout): ?(?:\w+Exception - )?")
 _MAX_TEXT = 300
@@ -97,6 +99,8 @@ def translate_answer(
 ) -> FapoError | Retryable:
     """What an HTTP answer without a reply means; `error` is the value of `error` in its JSON body, if there is one."""
     code = error.get("code") if isinstance(error, dict) else None
+    if status == 200 and isinstance(code, int):
+        status = code
     said = error.get("message") if isinstance(error, dict) else error
     text = plain_text(Exception(str(said or f"HTTP {status}")))
     meaning: Meaning = "retry"
@@ -124,11 +128,15 @@ def meaning_of(error: Exception) -> Meaning:
     if isinstance(error, TimeoutError | ConnectionError):
         return "retry"
     body = getattr(error, "body", None)
-    code = body.get("code") if isinstance(body, dict) else None
-    if isinstance(code, str) and code in _BY_CODE:
-        return _BY_CODE[code]
+    # LiteLLM puts the code of an error inside an HTTP 200 where the status belongs.
+    codes = (body.get("code") if isinstance(body, dict) else None, getattr(error, "status_code", None))
+    for code in codes:
+        if isinstance(code, str) and code in _BY_CODE:
+            return _BY_CODE[code]
     if _EMPTY_ACCOUNT in str(error):
         return "provider"
+    if _UNREADABLE.search(str(error)):
+        return "retry"
     listed = (MEANINGS[base.__name__] for base in type(error).__mro__ if base.__name__ in MEANINGS)
     found: Meaning = next(listed, "provider")
     if found != "by_status":
@@ -140,7 +148,9 @@ def meaning_of(error: Exception) -> Meaning:
 
 def plain_text(error: Exception) -> str:
     """The error in one short line, without keys."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    # LiteLLM writes whole tracebacks into some messages.
+    said = str(error).partition("Traceback (most recent call last)")[0]
+    text = " ".join(said.split()) or type(error).__name__
     while (shorter := _PREFIX.sub("", text)) not in (text, ""):
         text = shorter
     text = _SECRETS.sub(r"\1***", text)

@@ -28,7 +28,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class SessionStarted:
+    """An agent session began, its process confined at the level `isolation`, which leaves `open_ends`."""
+
     session: int
+    isolation: str
+    open_ends: tuple[str, ...]
     event: Literal["session_started"] = "session_started"
 
 
@@ -179,6 +183,8 @@ class State:
     evaluations: dict[tuple[str, Split, int | None], Evaluated] = field(default_factory=dict)
     sessions: tuple[SessionEnded, ...] = ()
     sessions_started: int = 0
+    agent_isolation: tuple[str, ...] = ()
+    open_ends: tuple[str, ...] = ()
     search_ended: SearchEnded | None = None
     test_opened: bool = False
     finished: Finished | None = None
@@ -222,8 +228,13 @@ def fold(state: State, entry: Entry) -> State:
     match entry.event:
         case Started():
             return replace(state, started_at=entry.time)
-        case SessionStarted():
-            return replace(state, sessions_started=state.sessions_started + 1)
+        case SessionStarted() as begun:
+            return replace(
+                state,
+                sessions_started=state.sessions_started + 1,
+                agent_isolation=tuple(dict.fromkeys((*state.agent_isolation, begun.isolation))),
+                open_ends=tuple(dict.fromkeys((*state.open_ends, *begun.open_ends))),
+            )
         case SessionEnded() as ended:
             return replace(state, sessions=(*state.sessions, ended))
         case Evaluated() as done:

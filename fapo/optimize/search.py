@@ -10,6 +10,8 @@ from pathlib import Path
 
 import jinja2
 
+from fapo.agent.cage import open_ends
+from fapo.agent.credentials import kind_of
 from fapo.agent.protocol import Agent, AgentResult, AgentTask
 from fapo.errors import AgentError, CredentialsError
 from fapo.optimize.events import Decided, Finished, OpenedTest, SearchEnded, SessionEnded, SessionStarted
@@ -36,6 +38,7 @@ class Search:
         self._model = model
         self._environment = dict(environment)
         self._free = free
+        self._open_ends = open_ends(kind_of(environment), agent.level)
 
     async def go(self) -> None:
         """Search, then open test.
@@ -82,7 +85,7 @@ class Search:
         run.workspace.fill(run.snapshot(run.state.incumbent), run.project.cases("train"), run.project.score.path)
         run.workspace.write_ledger(run.state)
         await run.attribution()
-        run.log(SessionStarted(number))
+        run.log(SessionStarted(number, self._agent.level, self._open_ends))
         task = AgentTask(
             workspace=run.workspace.directory,
             home=run.directory / "agent",

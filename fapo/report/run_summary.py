@@ -66,10 +66,14 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
+    """Who searched, and what the confinement of its process left open."""
+
     sdk: str
     cli: str
     model: str
     sessions: int
+    isolation: str
+    open_ends: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,8 @@ def run_markdown(summary: RunSummary) -> str:
               f"- Smallest gain that one look at validation could detect: {100 * summary.detectable_gain:.1f} points.",
               f"- Pipeline code was confined by: {summary.isolation}.",
               f"- Agent: {summary.agent.model}, claude-agent-sdk {summary.agent.sdk}, CLI {summary.agent.cli}, "
-              f"{summary.agent.sessions} sessions.",
+              f"{summary.agent.sessions} sessions; its process was confined by: {summary.agent.isolation or 'none'}.",
+              *(f"- Left open: {end}." for end in summary.agent.open_ends),
               f"- Paid: task {_paid(summary.usage.task)}; judge {_paid(summary.usage.judge)}; "
               f"optimizer {_paid(summary.usage.optimizer)}."]  # fmt: skip
     if summary.patch:

@@ -16,6 +16,8 @@ from aiohttp import web
 
 from fapo.agent.claude import ClaudeAgent
 from fapo.agent.protocol import AgentEvent, AgentResult, AgentTask
+from fapo.config import Isolation
+from fapo.sandbox.policy import Level
 from fapo.standin.messages import LARGEST_REQUEST, add_messages_routes
 
 Block = dict[str, Any]
@@ -86,6 +88,7 @@ class Stage:
         self,
         *turns: list[Block],
         cli: Path | None = None,
+        isolation: Isolation | Level = "auto",
         intercept: Intercept | None = None,
         on_event: Callable[[AgentEvent], None] | None = None,
         environment: dict[str, str] | None = None,
@@ -104,7 +107,7 @@ class Stage:
             async with self.serve(list(turns), intercept) as base_url:
                 task = self.task(base_url, **changes)
                 task = replace(task, environment={**task.environment, **(environment or {})})
-                result = await ClaudeAgent(cli).run(task, tell)
+                result = await ClaudeAgent(cli, isolation=isolation).run(task, tell)
             return Played(result, events)
 
         return asyncio.run(session())
@@ -126,6 +129,10 @@ class Stage:
                 with suppress(OSError):
                     found += [int(entry.name)] if mark in entry.joinpath("cmdline").read_bytes() else []
         return found
+
+    def cli_processes(self) -> list[int]:
+        """Of `processes`, those that run the CLI: not those that watch over it."""
+        return [pid for pid in self.processes() if Path(f"/proc/{pid}/comm").read_text() == "claude\n"]
 
     @asynccontextmanager
     async def serve(self, turns: list[list[Block]], intercept: Intercept | None = None) -> AsyncIterator[str]:

@@ -13,6 +13,8 @@ from aiohttp import web
 
 from fapo.agent.claude import ClaudeAgent
 from fapo.agent.protocol import AgentEvent, AgentTool
+from fapo.sandbox.policy import Level
+from fapo.sandbox.probe import CONFINING
 
 if TYPE_CHECKING:
     from tests.agent.conftest import Block, Stage
@@ -159,7 +161,8 @@ def test_an_error_in_the_listener_is_raised(stage: Stage) -> None:
     assert stage.processes() == []
 
 
-def test_a_cancelled_session_leaves_no_process(stage: Stage) -> None:
+@pytest.mark.parametrize("level", CONFINING)
+def test_a_cancelled_session_leaves_no_process(stage: Stage, level: Level) -> None:
     async def cancel_when_asked() -> None:
         asked = asyncio.Event()
 
@@ -168,9 +171,10 @@ def test_a_cancelled_session_leaves_no_process(stage: Stage) -> None:
             await hang(request)
 
         async with stage.serve([], note_and_hang) as base_url:
-            session = asyncio.create_task(ClaudeAgent().run(stage.task(base_url), lambda _: None))
+            agent = ClaudeAgent(isolation=level)
+            session = asyncio.create_task(agent.run(stage.task(base_url), lambda _: None))
             await asked.wait()
-            assert len(stage.processes()) == 1
+            assert len(stage.cli_processes()) == 1
             session.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await session
@@ -185,19 +189,19 @@ from pathlib import Path
 from fapo.agent.claude import ClaudeAgent
 from fapo.agent.protocol import AgentTask
 
-async def main(workspace, url):
+async def main(workspace, url, level):
     home = Path(workspace).parent / "home"
     environment = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "x"}
     rest = ("claude-opus-4-5", environment, 5, None, 60, asyncio.Event())
     task = AgentTask(Path(workspace), home, "s", "p", (), lambda: (), *rest)
-    await ClaudeAgent().run(task, print)
+    await ClaudeAgent(isolation=level).run(task, print)
 
 asyncio.run(main(*sys.argv[1:]))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
-def test_the_cli_dies_with_a_parent_that_is_killed(stage: Stage) -> None:
+@pytest.mark.parametrize("level", [*CONFINING, "none"])
+def test_the_cli_dies_with_a_parent_that_is_killed(stage: Stage, level: Level) -> None:
     async def kill_the_parent() -> None:
         asked, gone = asyncio.Event(), asyncio.Event()
 
@@ -206,10 +210,10 @@ def test_the_cli_dies_with_a_parent_that_is_killed(stage: Stage) -> None:
             await hang(request)
 
         async with stage.serve([], note_and_hang) as base_url:
-            arguments = ["-c", PARENT, str(stage.workspace), base_url]
+            arguments = ["-c", PARENT, str(stage.workspace), base_url, level]
             parent = await asyncio.create_subprocess_exec(sys.executable, *arguments)
             await asked.wait()
-            (cli,) = stage.processes()
+            (cli,) = stage.cli_processes()
             watched = os.pidfd_open(cli)
             asyncio.get_running_loop().add_reader(watched, gone.set)
             parent.kill()

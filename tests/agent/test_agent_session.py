@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -161,15 +162,16 @@ def test_the_parents_environment_changes_nothing(stage: Stage, monkeypatch: pyte
 
 
 def test_the_cli_gets_named_variables_only(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = stage.put(stage.root / "fake", f"#!/bin/sh\nenv > '{stage.root}/seen'\nexit 3\n")
+    fake = stage.put(stage.root / "fake", '#!/bin/sh\nexport -p > "$TMPDIR/seen"\nexit 3\n')
     fake.chmod(0o755)
     monkeypatch.setenv("OPENAI_API_KEY", "canary")
     monkeypatch.setenv("IS_SANDBOX", "1")
     monkeypatch.setenv("LANG", "C.UTF-8")
     stage.play(cli=fake)
-    seen = dict(line.split("=", 1) for line in (stage.root / "seen").read_text().splitlines())
-    added_by_the_shell = {"SHLVL", "_", "OLDPWD"}
-    assert seen.keys() - added_by_the_shell == {
+    lines = (stage.home / "tmp" / "seen").read_text().splitlines()
+    seen = {name: shlex.split(value)[0] for name, _, value in (line.split(" ", 1)[1].partition("=") for line in lines)}
+    added_by_shell_and_bubblewrap = {"SHLVL", "_", "OLDPWD"}
+    assert seen.keys() - added_by_shell_and_bubblewrap == {
         "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "CLAUDE_AGENT_SDK_VERSION", "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_MAX_RETRIES",
         "CLAUDE_CODE_SDK_READS_SESSION_STATE", "CLAUDE_CODE_TMPDIR", "CLAUDE_CONFIG_DIR", "ENABLE_TOOL_SEARCH",

@@ -45,8 +45,12 @@ class Walk:
     @property
     def refusal(self) -> Refusal:
         """That of the last call."""
-        assert isinstance(self.outcomes[-1], Refusal), self.outcomes[-1]
-        return self.outcomes[-1]
+        return self.refusal_of(-1)
+
+    def refusal_of(self, place: int) -> Refusal:
+        refused = self.outcomes[place]
+        assert isinstance(refused, Refusal), refused
+        return refused
 
 
 def chat(*texts: str, roles: Sequence[str] = ("system", "user"), **params: Any) -> ModelRequest:

@@ -43,7 +43,7 @@ STORY: tuple[Event, ...] = (
     LevelOpened("prompt", "from the start"),
     Evaluated("000", "validation", None, 0.2, 300, 0, Usage(600, 0, 10, 10, 0.5), "landlock"),
     Evaluated("000", "train", None, 0.3, 300, 1, Usage(600, 0, 10, 10, None), "landlock"),
-    SessionStarted(1),
+    SessionStarted(1, "full", ()),
     Refused("001", "000", None, "h", "role", "classify", "prompts/x.md: leaks"),
     submitted("002", "contract"),
     decided("002", "accepted"),

@@ -1,11 +1,33 @@
-"""Fixtures that several parts use."""
+"""What several parts use. Tests marked `needs_level`, or with a parameter `level`, run where that level starts."""
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 
 import pytest
+
+from tests.support.levels import EVERY, HERE
+
+
+def pytest_report_header() -> str:
+    return f"isolation levels of this machine: {', '.join(HERE) or 'none'}"
+
+
+def pytest_configure() -> None:
+    required = os.environ.get("FAPO_TEST_LEVELS", "")
+    if missing := [level for level in required.split(",") if level and level not in HERE]:
+        raise pytest.UsageError(f"FAPO_TEST_LEVELS={required}: level {missing[0]} does not start here")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        marks = [mark.args[0] for mark in item.iter_markers("needs_level")]
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        level = parameters.get("level", "none")
+        if missing := [wanted for wanted in (*marks, level) if wanted not in EVERY]:
+            item.add_marker(pytest.mark.skip(reason=f"level {missing[0]} does not start here: see `fapo doctor`"))
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +13,12 @@ from typing import Any, Protocol
 
 from fapo.errors import IsolationError, PipelineError, UsageError
 from fapo.evaluation.frames import FrameError, FrameProtocol, open_pipe
+from fapo.evaluation.scratch import Scratch
 from fapo.evaluation.worker_policy import WorkerSetup
 from fapo.pipeline.spec import PipelineSpec
 from fapo.records import Prediction
 from fapo.sandbox.launch import outer_command
-from fapo.sandbox.policy import PRIVATE_TMP, Level
+from fapo.sandbox.policy import Level
 
 START_TIMEOUT_S = 120.0
 CANCEL_GRACE_S = 2.0
@@ -29,7 +28,8 @@ _TAIL_BYTES = 8192
 
 
 class WorkerDied(Exception):
-    """The worker ended (`died`), hung past a time limit (`timeout`), or broke the protocol, with cases in it."""
+    """The worker ended (`died`), hung past a time limit (`timeout`), filled its folder (`limit`), or broke the
+    protocol, with cases in it."""
 
     def __init__(self, reason: str, kind: str = "died") -> None:
         super().__init__(reason)
@@ -68,7 +68,7 @@ class _Running:
 class WorkerProcess:
     """One confined worker with many cases in it at once."""
 
-    def __init__(self, process: asyncio.subprocess.Process, scratch: Path, level: Level) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, scratch: Scratch, level: Level) -> None:
         self.level = level
         self._process = process
         self._scratch = scratch
@@ -80,6 +80,7 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
         self._draining = asyncio.create_task(self._drain_output())
+        self._watching: asyncio.Task[None] | None = None
         self._reaper: asyncio.Task[None] | None = None
         self.computing = 0
         """Cases that wait for no model call: those that use this worker's CPU, or are about to."""
@@ -92,9 +93,9 @@ class WorkerProcess:
 
         Raises UsageError where the pipeline cannot be imported, IsolationError where the worker cannot be confined.
         """
-        scratch = PRIVATE_TMP if level == "full" else Path(tempfile.mkdtemp(prefix="fapo-worker-"))
+        scratch = Scratch(level)
         setup = WorkerSetup(
-            str(directory.resolve()), str(scratch), level, spec.params, spec.models, spec.limits.memory_mb * 2**20,
+            str(directory.resolve()), str(scratch.path), level, spec.params, spec.models, spec.limits.memory_mb * 2**20,
             spec.openai_endpoint,
         )  # fmt: skip
         ours, theirs = socket.socketpair()
@@ -102,7 +103,7 @@ class WorkerProcess:
             process = await _spawn(setup, theirs)
         except BaseException:
             ours.close()
-            _remove(scratch)
+            scratch.remove()
             raise
         finally:
             theirs.close()
@@ -128,6 +129,7 @@ class WorkerProcess:
             await self._draining
             text = f"the worker ended while it imported pipeline.py: {self._last_words()}"
             raise UsageError(text, path=setup.directory)
+        self._watching = asyncio.create_task(self._watch_scratch(setup.policy.file_bytes))
         if answer.get("op") == "broken":
             message = str(answer["message"])
             raise IsolationError(message) if answer["isolation"] else UsageError(message)
@@ -236,6 +238,10 @@ class WorkerProcess:
             case other:
                 raise ValueError(f"unknown message {other!r}")
 
+    async def _watch_scratch(self, limit: int) -> None:
+        await self._scratch.overflow(limit)
+        self._die(f"its files take more than {limit // 2**20} MiB", "limit")
+
     def _settle(self, running: _Running, outcome: Prediction | Exception) -> None:
         running.reported = True
         if running.timed_out:
@@ -301,15 +307,11 @@ class WorkerProcess:
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
-        self._draining.cancel()
-        await asyncio.gather(self._draining, return_exceptions=True)
-        _remove(self._scratch)
-
-
-def _remove(scratch: Path) -> None:
-    """Inside the sandbox a private /tmp goes with the sandbox; this machine's own is nobody's to remove."""
-    if scratch != PRIVATE_TMP:
-        shutil.rmtree(scratch, ignore_errors=True)
+        tasks = [self._draining] if self._watching is None else [self._draining, self._watching]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._scratch.remove()
 
 
 async def _spawn(setup: WorkerSetup, theirs: socket.socket) -> asyncio.subprocess.Process:

@@ -91,7 +91,7 @@ EXCESSES: dict[str, tuple[str, set[str]]] = {
             with open(f"fill{n}", "wb") as file:
                 file.write(bytes(50_000_000))
         """,
-        {"raised"},
+        {"raised", "limit"},
     ),
     "sends garbage": (
         """

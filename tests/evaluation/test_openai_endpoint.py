@@ -17,6 +17,8 @@ from fapo.llm.requests import check_request
 from fapo.records import CaseRecord, ModelReply, ModelRequest
 from tests.support.evaluations import FakeGateway, Watcher
 
+pytestmark = pytest.mark.needs_level("full")
+
 MakePlan = Callable[..., EvaluationPlan]
 SPEC = (
     "name: p\nbenchmark: b\nmodels: {task: openai/gpt-4.1-mini, embed: openai/text-embedding-3-small}\n"

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.command import fapo
 
+pytestmark = pytest.mark.needs_level("full")
+
 STEPS = ["summarize", "route"]
 
 

@@ -13,6 +13,7 @@ import pytest
 from fapo.sandbox.policy import Level, Policy, runtime_paths
 from fapo.sandbox.probe import CONFINING
 from tests.sandbox.attacks import ATTACKS, ENVIRONMENT, Seen, run_attacks, run_code
+from tests.support.levels import EVERY
 
 LEVELS = pytest.mark.parametrize("level", CONFINING)
 REFUSALS = (
@@ -32,8 +33,7 @@ confine(Policy(read=runtime_paths()), "landlock")
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[Level, Seen]:
     """What came of all attacks at every level, and at none."""
-    levels: tuple[Level, ...] = (*CONFINING, "none")
-    return {level: run_attacks(tmp_path_factory.mktemp(level), level) for level in levels}
+    return {level: run_attacks(tmp_path_factory.mktemp(level), level) for level in EVERY}
 
 
 @LEVELS

@@ -13,6 +13,8 @@ from fapo.sandbox.launch import outer_command
 from fapo.sandbox.policy import Policy, runtime_paths
 from tests.sandbox.attacks import run_code
 
+pytestmark = pytest.mark.needs_level("full")
+
 
 def test_only_level_full_needs_an_outer_command() -> None:
     policy = Policy(read=runtime_paths())

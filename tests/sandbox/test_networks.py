@@ -130,6 +130,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.needs_level("full")
 def test_an_endpoint_and_its_clients_can_live_in_a_network_of_their_own() -> None:
     policy = Policy(read=runtime_paths(), network="private")
     assert run_code(ENDPOINT, policy, "full").split() == ["hello", "hello", "200"]

@@ -10,6 +10,7 @@ import pytest
 from fapo.sandbox.policy import Level, Policy, runtime_paths
 from fapo.sandbox.probe import CONFINING
 from tests.sandbox.attacks import run_code
+from tests.support.levels import HERE
 
 WORK = {
     "write and read": "(scratch / 'x').write_text('ok'); assert (scratch / 'x').read_text() == 'ok'",
@@ -60,7 +61,7 @@ print(json.dumps(done))
 def done(tmp_path_factory: pytest.TempPathFactory) -> dict[Level, dict[str, str]]:
     """How each piece of work ended at each level."""
     outcomes = {}
-    for level in CONFINING:
+    for level in HERE:
         base = tmp_path_factory.mktemp(level)
         variant, scratch = base / "variant", base / "scratch"
         variant.mkdir()

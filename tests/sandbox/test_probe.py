@@ -17,6 +17,7 @@ import pytest
 from fapo.sandbox.policy import Level
 from fapo.sandbox.probe import CONFINING, REQUIRED, WANTED, choose_level
 from tests.sandbox import poor_machine
+from tests.support.levels import EVERY, STRONGEST
 
 CHECKOUT = Path(__file__).parents[2]
 NOBODY = 65534
@@ -79,7 +80,7 @@ def somebody(request: pytest.FixtureRequest) -> Iterator[Somebody]:
 
 @pytest.fixture(scope="module")
 def reports(somebody: Somebody) -> dict[Level, dict[str, Any]]:
-    found = somebody.run(PROBE, *CONFINING, "none")
+    found = somebody.run(PROBE, *EVERY)
     return {report["level"]: report for report in found}
 
 
@@ -101,7 +102,7 @@ def test_without_confinement_the_same_attacks_breach_everything(
 
 
 def test_the_strongest_level_that_works_is_chosen(somebody: Somebody) -> None:
-    assert somebody.run(CHOOSE) == "full"
+    assert somebody.run(CHOOSE) == STRONGEST
 
 
 def test_no_isolation_is_not_probed() -> None:
@@ -116,6 +117,7 @@ def choose_on_a_machine(without: str, path: str = os.defpath) -> str:
     return str(json.loads(done.stdout))
 
 
+@pytest.mark.needs_level("full")
 def test_without_user_namespaces_code_is_confined_by_landlock() -> None:
     assert choose_on_a_machine("namespaces") == "landlock"
 
@@ -124,6 +126,7 @@ def test_without_bubblewrap_code_is_confined_by_landlock(tmp_path: Path) -> None
     assert choose_on_a_machine("", str(tmp_path)) == "landlock"
 
 
+@pytest.mark.needs_level("full")
 @pytest.mark.parametrize("without", ["landlock", "landlock,namespaces"])
 def test_without_landlock_nothing_is_run_and_the_message_says_what_to_do(without: str) -> None:
     said = choose_on_a_machine(without)
@@ -139,7 +142,7 @@ def test_a_missing_bubblewrap_is_named_with_what_to_install(tmp_path: Path) -> N
 
 def test_a_probe_leaves_nothing_behind(tmp_path: Path) -> None:
     environment = {"PATH": os.defpath, "TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-I", "-B", "-c", PROBE, *CONFINING, "none"]
+    command = [sys.executable, "-I", "-B", "-c", PROBE, *EVERY]
     done = subprocess.run(command, capture_output=True, check=True, env=environment)
     assert b'"claims": []' not in done.stdout
     assert list(tmp_path.iterdir()) == []
@@ -172,6 +175,7 @@ print(json.dumps([int(done.stdout), done.stderr]))
 """
 
 
+@pytest.mark.needs_level("full")
 def test_programs_of_an_ordinary_user_are_limited_in_number(somebody: Somebody) -> None:
     """The kernel applies no such limit to root."""
     started, errors = somebody.run(START_FORKS)

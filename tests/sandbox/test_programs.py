@@ -104,6 +104,7 @@ def start_a_daemon(level: Level, workspace: Path) -> tuple[int, bool]:
     return int(str(said)), gone
 
 
+@pytest.mark.needs_level("full")
 def test_nothing_that_was_started_outlives_level_full(workspace: Path) -> None:
     assert start_a_daemon("full", workspace)[1]
 

@@ -7,6 +7,7 @@ FapoError                      anything fapo expects; printed as one line
 ├── PipelineError              the variant's own fault; the case counts as a failure
 ├── ScorerError                a score function broke its contract; the evaluation stops    exit 1
 ├── BudgetExceeded             a limit on money, calls, variants or time was reached        exit 3
+├── StorageError               a file cannot be written; what was written before stays      exit 3
 ├── AgentError                 the coding agent's session ended without a usable result     exit 3
 └── IsolationError             no way to confine code on this machine; nothing is run       exit 1
 """
@@ -63,6 +64,16 @@ class BudgetExceeded(FapoError):
     """A limit that the user set was reached."""
 
     exit_code = 3
+
+
+class StorageError(FapoError):
+    """The disk is full, or a folder cannot be written. Once it can be, the work goes on from what was written."""
+
+    exit_code = 3
+
+    @classmethod
+    def of(cls, path: Path | str, error: OSError) -> StorageError:
+        return cls(f"{path}: cannot be written ({error.strerror}): free space, or make it writable")
 
 
 class AgentError(FapoError):

@@ -32,6 +32,7 @@ USER = "fapo"
 _PATHS = frozenset({"/v1/messages", "/v1/messages/count_tokens"})
 _LARGEST_REQUEST = 64 * 2**20
 _LARGEST_HEAD = 16 * 2**10
+_LONGEST_PORT = 5  # digits; far longer ones int() refuses
 _CHUNK = 64 * 2**10
 _CONNECT_S = 30.0
 _HOP_BY_HOP = frozenset(
@@ -215,7 +216,8 @@ class ConnectProxy:
             return "407 Proxy Authentication Required"
         method, _, rest = line.partition(" ")
         host, _, port = rest.partition(" ")[0].rpartition(":")
-        target = (host.lower(), int(port)) if port.isascii() and port.isdecimal() else None
+        is_port = port.isascii() and port.isdecimal() and len(port) <= _LONGEST_PORT
+        target = (host.lower(), int(port)) if is_port else None
         return target if method == "CONNECT" and target in self._hosts and target else "403 Forbidden"
 
     async def _tunnel(self, host: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -293,7 +295,7 @@ def proxy_for(host: str, scheme: str, environment: Mapping[str, str]) -> str | N
 
     proxy = named(f"{scheme.upper()}_PROXY")
     excepted = proxy_bypass_environment(host, {"no": named("NO_PROXY") or ""})
-    return None if excepted else proxy
+    return proxy if proxy and not excepted else None
 
 
 def _trust(environment: Mapping[str, str]) -> ssl.SSLContext:

@@ -210,7 +210,7 @@ async def _evaluate(plan: EvaluationPlan, gateway: Gateway, console: Console, *,
     from rich.markup import escape
 
     from fapo.cli.console import CaseProgress
-    from fapo.errors import BudgetExceeded, ProviderError
+    from fapo.errors import BudgetExceeded, ProviderError, StorageError
     from fapo.evaluation.evaluate import evaluate
     from fapo.store.files import lock_directory
 
@@ -220,7 +220,7 @@ async def _evaluate(plan: EvaluationPlan, gateway: Gateway, console: Console, *,
         progress = CaseProgress(console, f"{plan.spec.name} on {plan.manifest.split}", total, plain=plain)
         try:
             return await evaluate(plan, gateway, progress)
-        except (BudgetExceeded, ProviderError) as error:
+        except (BudgetExceeded, ProviderError, StorageError) as error:
             raise type(error)(f"{error}; {go_on}") from None
         except asyncio.CancelledError:
             progress.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -13,7 +14,9 @@ from fapo.cli.doctor import doctor_command
 from fapo.cli.eval import eval_command
 from fapo.cli.optimize import optimize_command
 from fapo.cli.trace import trace_command
-from fapo.errors import FapoError
+from fapo.errors import FapoError, StorageError
+
+_OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 app = typer.Typer(
     name="fapo",
@@ -50,9 +53,18 @@ def run(arguments: list[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except FapoError as error:
-        from rich.console import Console
-        from rich.markup import escape
-
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error[/] {escape(str(error))}")
+        _say(error)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in _OF_A_DISK:
+            raise
+        _say(StorageError.of(error.filename or "a file", error))
+        return StorageError.exit_code
     return 0
+
+
+def _say(error: FapoError) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error[/] {escape(str(error))}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from fapo.optimize.events import State
 from fapo.records import Case, CaseRecord, Level
 from fapo.report.trace_text import trace_markdown
-from fapo.store.files import to_json, write_atomic
+from fapo.store.files import to_json, write_atomic, write_file
 from fapo.store.variants import Snapshot, take_snapshot, write_snapshot
 
 PASSING_TRACES = 10
@@ -61,10 +61,10 @@ class Workspace:
                 if passing > PASSING_TRACES:
                     continue
             name = trace_name(record)
-            (target / name).write_text(trace_markdown(record, cases[record.case_id]), encoding="utf-8")
+            write_file(target / name, trace_markdown(record, cases[record.case_id]))
             shown = "undecided" if record.value is None else f"{record.value:.2f}"
             rows.append(f"| [{record.case_id}]({name}) | {shown} | {_feedback(record)} |")
-        (target / "index.md").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        write_file(target / "index.md", "\n".join(rows) + "\n")
         return f"{folder}/"
 
     def write_ledger(self, state: State) -> None:

@@ -13,26 +13,38 @@ from typing import IO, Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from fapo.errors import UsageError
+from fapo.errors import StorageError, UsageError
 
 T = TypeVar("T")
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Replace `path` by `data`, whole or not at all."""
+    """Replace `path` by `data`, whole or not at all. Raises StorageError."""
     raw = data.encode() if isinstance(data, str) else data
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError.of(path, error) from None
+
+
+def write_file(path: Path, data: str | bytes) -> None:
+    """Write what need not be whole after a kill, and make the folders above it. Raises StorageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+    except OSError as error:
+        raise StorageError.of(path, error) from None
 
 
 def make_directory(path: Path) -> Path:
@@ -72,19 +84,32 @@ def from_json(kind: type[T], line: bytes | str) -> T:
 
 
 class LineLog:
-    """An append-only file of JSON lines. A line is one `write` call, so a kill leaves at most a torn tail."""
+    """An append-only file of JSON lines, each written whole or not at all; a kill leaves at most a torn tail.
+
+    Raises StorageError.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cut_torn_tail(path)
-        self._file: IO[bytes] = path.open("ab", buffering=0)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cut_torn_tail(path)
+            self._file: IO[bytes] = path.open("ab", buffering=0)
+        except OSError as error:
+            raise StorageError.of(path, error) from None
         self._end = self._file.seek(0, os.SEEK_END)
 
     def append(self, line: bytes) -> int:
         """Write one line; returns where it begins, bytes from the start of the file."""
-        begins = self._end
-        self._end += self._file.write(line + b"\n")
+        begins, left = self._end, memoryview(line + b"\n")
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(begins)
+            raise StorageError.of(self.path, error) from None
+        self._end += len(line) + 1
         return begins
 
     def close(self) -> None:

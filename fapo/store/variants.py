@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from fapo.errors import UsageError
+from fapo.store.files import write_file
 
 Snapshot = Mapping[str, bytes]
 
@@ -93,9 +94,7 @@ def snapshot_digest(snapshot: Snapshot) -> str:
 def write_snapshot(snapshot: Snapshot, directory: Path) -> None:
     """Write a snapshot's files below `directory`."""
     for path, content in snapshot.items():
-        target = directory / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        write_file(directory / path, content)
 
 
 def freeze_snapshot(snapshot: Snapshot, directory: Path) -> None:

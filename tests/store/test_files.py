@@ -45,6 +45,25 @@ def test_a_file_that_is_only_a_torn_line_becomes_empty(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
+def test_a_line_for_which_there_is_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    code = (
+        "import resource, sys; from pathlib import Path; from fapo.store.files import LineLog\n"
+        "from fapo.errors import StorageError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "log = LineLog(Path(sys.argv[1]))\n"
+        "begins = [log.append(b'x' * 600)]\n"
+        "try: log.append(b'y' * 600)\n"
+        "except StorageError as error: print(error)\n"
+        "begins.append(log.append(b'z' * 99))\n"
+        "print(begins)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[0].startswith(f"{path}: cannot be written (File too large)")
+    assert done.stdout.splitlines()[1] == "[0, 601]"
+    assert list(read_lines(path)) == [b"x" * 600, b"z" * 99]
+
+
 def test_lines_appended_before_a_kill_are_all_there(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     code = (

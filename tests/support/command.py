@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,9 @@ def environment(folder: Path, **extra: str) -> dict[str, str]:
     return kept | own | extra
 
 
-def fapo(folder: Path, *arguments: str | Path, **extra: str) -> Done:
-    """Run `fapo ARGUMENTS` to its end."""
-    command = [*FAPO, *map(str, arguments)]
+def fapo(folder: Path, *arguments: str | Path, program: Sequence[str] = (), **extra: str) -> Done:
+    """Run `fapo ARGUMENTS` to its end, by `program` if there is one."""
+    command = [*program, *FAPO, *map(str, arguments)]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment(folder, **extra), cwd=folder, timeout=280, check=False
     )

@@ -53,6 +53,8 @@ def eval_command(
         raise UsageError("give a pipeline directory, or --resume RUN")
     if dry_run and resume is not None:
         raise UsageError("--dry-run plans a new evaluation; leave out --resume")
+    if not dry_run and "sample" in _given(context, {"sample": sample}):
+        raise UsageError("--sample belongs to --dry-run; --limit evaluates the first cases alone")
     given = _given(context, {
         "split": split, "limit": limit, "trials": trials, "model": model, "budget_usd": budget_usd,
         "max_calls": max_calls, "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm, "concurrency": concurrency,

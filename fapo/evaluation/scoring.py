@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import inspect
 import math
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from fapo.data import find_builtin
 from fapo.errors import PipelineError, ScorerError, UsageError
 from fapo.records import Case, Prediction, Score
+
+SCORE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +32,9 @@ class ScoreFunction:
     def __call__(self, case: Case, prediction: Prediction) -> Score:
         """Score one prediction.
 
-        Where the function raises or breaks its contract, and does so for an empty output too, that is its own fault:
-        ScorerError. If it can score the case, and only this output makes it fail, the output is at fault:
-        PipelineError of kind `unscorable`.
+        Where the function raises, takes longer than SCORE_TIMEOUT_S or breaks its contract, and does so for an empty
+        output too, that is its own fault: ScorerError. If it can score the case, and only this output makes it fail,
+        the output is at fault: PipelineError of kind `unscorable`.
         """
         try:
             return self._ask(case, prediction)
@@ -47,7 +52,8 @@ class ScoreFunction:
 
     def _ask(self, case: Case, prediction: Prediction) -> Score:
         try:
-            score = self.function(case, prediction)
+            with _time_limit():
+                score = self.function(case, prediction)
         except Exception as error:
             raise ScorerError(f"{self.path}: raised on case {case.id}: {type(error).__name__}: {error}") from error
         if not isinstance(score, Score) or not math.isfinite(score.value) or not 0 <= score.value <= 1:
@@ -55,6 +61,25 @@ class ScoreFunction:
                 f"{self.path}: case {case.id}: must return fapo.Score with a value in [0, 1], not {score!r}"
             )
         return score
+
+
+@contextlib.contextmanager
+def _time_limit() -> Iterator[None]:
+    """Raise TimeoutError in code that takes longer than SCORE_TIMEOUT_S. Only the main thread can be interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, SCORE_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _interrupt(*_: object) -> None:
+    raise TimeoutError(f"took longer than {SCORE_TIMEOUT_S:.0f} s")
 
 
 def load_score(name: str, near: Path) -> ScoreFunction:

@@ -118,7 +118,7 @@ def test_a_malformed_request_is_refused(head: bytes) -> None:
     assert asyncio.run(status_of(set(), head)) == "HTTP/1.1 407 Proxy Authentication Required"
 
 
-def test_a_huge_head_is_not_answered_and_the_next_request_is() -> None:
+def test_a_huge_head_is_not_answered_and_the_next_request_is(caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> None:
         async with talking(shout) as far, opened(ConnectProxy(frozenset({("localhost", far)}), TOKEN, {})) as port:
             huge = connect(f"localhost:{far}", AUTHORIZATION, "X-Fill: " + "x" * 200_000)
@@ -126,6 +126,7 @@ def test_a_huge_head_is_not_answered_and_the_next_request_is() -> None:
             assert (await say(port, connect("other:1", AUTHORIZATION))).startswith(b"HTTP/1.1 403 ")
 
     asyncio.run(scene())
+    assert caplog.messages == []
 
 
 def test_a_host_that_is_down_is_a_bad_gateway() -> None:

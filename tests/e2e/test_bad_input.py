@@ -116,6 +116,7 @@ def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         ("optimize", "--resume", "nowhere"),
         ("eval", str(GOOD), "--split", "holdout"),
         ("eval", str(GOOD), "--limit", "0"),
+        ("eval", str(GOOD), "--sample", "3"),
         ("trace", "nowhere", "case"),
         ("frobnicate",),
     ],

@@ -1,0 +1,55 @@
+"""A score function is held to its contract: what it cannot score is the output's fault only if others it can."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fapo.errors import PipelineError, ScorerError
+from fapo.evaluation import scoring
+from fapo.evaluation.scoring import ScoreFunction
+from fapo.records import Case, Prediction, Score
+
+CASE = Case("case-1", {}, "yes")
+
+
+def scorer(function: Callable[[Case, Prediction], Score]) -> ScoreFunction:
+    return ScoreFunction("own", Path("own.py"), "d", function)
+
+
+def catastrophic(case: Case, prediction: Prediction) -> Score:
+    return Score(float(bool(re.match("(a+)+$", str(prediction.output)))))
+
+
+def hangs(case: Case, prediction: Prediction) -> Score:
+    while True:
+        pass
+
+
+def test_an_output_on_which_alone_it_hangs_is_unscorable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "SCORE_TIMEOUT_S", 0.2)
+    with pytest.raises(PipelineError, match=r"TimeoutError: took longer than") as raised:
+        scorer(catastrophic)(CASE, Prediction("a" * 40 + "b"))
+    assert raised.value.kind == "unscorable"
+    assert scorer(catastrophic)(CASE, Prediction("aaa")).value == 1.0
+
+
+def test_one_that_hangs_on_every_output_is_at_fault_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "SCORE_TIMEOUT_S", 0.2)
+    with pytest.raises(ScorerError, match=r"own.py: raised on case case-1: TimeoutError"):
+        scorer(hangs)(CASE, Prediction("x"))
+
+
+@pytest.mark.parametrize("value", [1.5, -0.1, float("nan"), float("inf")])
+def test_a_value_outside_of_0_to_1_is_its_own_fault(value: float) -> None:
+    with pytest.raises(ScorerError, match="with a value in"):
+        scorer(lambda *_: Score(value))(CASE, Prediction("x"))
+
+
+def test_a_value_that_only_one_output_brings_outside_is_unscorable() -> None:
+    with pytest.raises(PipelineError) as raised:
+        scorer(lambda _, prediction: Score(float(len(prediction.output or ""))))(CASE, Prediction("xx"))
+    assert raised.value.kind == "unscorable"

@@ -124,7 +124,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--peer-python", action="append", default=[], metavar="PATH",
                         help="an interpreter that has peers installed; may be given more than once")  # fmt: skip
     parser.add_argument("--concurrency", default="64,256", help="cases in flight at once; several with commas")
-    parser.add_argument("--cases", type=int, default=1024)
+    parser.add_argument("--cases", type=int, default=2048)
     parser.add_argument("--latency-ms", type=float, default=200.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", action="store_true", help=f"also with {_SCALE_CASES:,} cases, which is 50,000 calls")

@@ -149,7 +149,9 @@ def _frozen_project(directory: Path, pipeline: str | None, source: Path, config:
     frozen = directory / "pipeline"
     if pipeline is not None:
         found = find_pipeline(pipeline).resolve()
-        if found != source and snapshot_digest(take_snapshot(found)) != snapshot_digest(take_snapshot(frozen)):
+        if found != source and snapshot_digest(take_snapshot(found, hard_links=True)) != snapshot_digest(
+            take_snapshot(frozen)
+        ):
             raise UsageError(f"holds an evaluation of {source}, not of {found}", path=directory)
         source = found
     if not source.is_dir():

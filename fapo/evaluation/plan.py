@@ -31,7 +31,7 @@ def plan_evaluation(
         if not (directory / MANIFEST_FILE).is_file():
             raise UsageError(f"not an interrupted evaluation: {MANIFEST_FILE} is missing", path=resume)
     code = directory / "pipeline"
-    snapshot = take_snapshot(code if code.exists() else project.directory)
+    snapshot = take_snapshot(code) if code.exists() else take_snapshot(project.directory, hard_links=True)
     freeze_snapshot(snapshot, code)
     cases = project.cases(config.split)[: config.limit]
     manifest = Manifest(

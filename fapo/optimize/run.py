@@ -334,7 +334,7 @@ def create_run(source: Path, project: Project, config: OptimizeConfig, runs_dir:
     make_directory(runs_dir)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     directory = _fresh(runs_dir, f"{stamp}-{project.spec.name}")
-    snapshot = take_snapshot(source)
+    snapshot = take_snapshot(source, hard_links=True)
     freeze_snapshot(snapshot, directory / "variants" / BASELINE)
     frozen = {
         "pipeline": project.spec.name,

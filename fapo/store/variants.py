@@ -20,6 +20,7 @@ Snapshot = Mapping[str, bytes]
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_FILES = 2000
+_ANY = 2**63
 _SKIPPED_DIRS = {"data", "tests", "runs", "node_modules", "venv"}
 _TREES = {"prompts", "resources"}
 
@@ -34,21 +35,22 @@ def belongs(path: str) -> bool:
     return path.endswith(".py") and parts[0] not in _SKIPPED_DIRS
 
 
-def take_snapshot(directory: Path) -> dict[str, bytes]:
+def take_snapshot(directory: Path, *, hard_links: bool = False) -> dict[str, bytes]:
     """The files of a variant as they are now, read without ever following a link.
 
+    `hard_links` is for what the user owns: package managers install by hard link, and an agent could link to a secret.
     Raises UsageError for links, special files, and more or larger files than a pipeline has reason to hold.
     """
     files: dict[str, bytes] = {}
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _walk(root, "", files, directory)
+        _walk(root, "", files, directory, _ANY if hard_links else 1)
     finally:
         os.close(root)
     return dict(sorted(files.items()))
 
 
-def _walk(folder: int, prefix: str, files: dict[str, bytes], top: Path) -> None:
+def _walk(folder: int, prefix: str, files: dict[str, bytes], top: Path, most_links: int) -> None:
     for name in sorted(os.listdir(folder)):
         path = prefix + name
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
@@ -57,16 +59,16 @@ def _walk(folder: int, prefix: str, files: dict[str, bytes], top: Path) -> None:
                 continue
             child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             try:
-                _walk(child, path + "/", files, top)
+                _walk(child, path + "/", files, top, most_links)
             finally:
                 os.close(child)
         elif belongs(path):
-            files[path] = _read_regular(name, folder, top / path)
+            files[path] = _read_regular(name, folder, top / path, most_links)
             if len(files) > MAX_FILES:
                 raise UsageError(f"more than {MAX_FILES} files belong to the pipeline", path=top)
 
 
-def _read_regular(name: str, folder: int, shown: Path) -> bytes:
+def _read_regular(name: str, folder: int, shown: Path, most_links: int) -> bytes:
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError as error:
@@ -75,7 +77,7 @@ def _read_regular(name: str, folder: int, shown: Path) -> bytes:
         ) from None
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > most_links:
             raise UsageError("links and special files cannot be part of a pipeline", path=shown)
         if status.st_size > MAX_FILE_BYTES:
             raise UsageError(f"larger than {MAX_FILE_BYTES >> 20} MiB", path=shown)

@@ -52,6 +52,13 @@ def test_a_digest_tells_contents_and_paths_apart() -> None:
     assert len(digests) == 4
 
 
+def test_a_pipeline_that_a_package_manager_installed_by_hard_link_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "cache.py").write_text("x = 1\n")
+    (tmp_path / "pipeline").mkdir()
+    os.link(tmp_path / "cache.py", tmp_path / "pipeline" / "pipeline.py")
+    assert take_snapshot(tmp_path / "pipeline", hard_links=True) == {"pipeline.py": b"x = 1\n"}
+
+
 @pytest.mark.parametrize("kind", ["symlink", "hard link", "fifo", "linked directory"])
 def test_links_and_special_files_are_refused_by_name(tmp_path: Path, kind: str) -> None:
     secret = tmp_path / "secret"

@@ -86,6 +86,8 @@ class Usage:
 class Step:
     """One named unit of a pipeline run, as it ran. Times are seconds; `start_s` counts from the case's start.
 
+    `duration_s` of an `llm` step is what the reply took at the provider, of a cached one when it was first given;
+    waiting for other cases or for rate limits counts nowhere, and `start_s` leaves it out.
     For an `llm` step `inputs` is `{"variables": {...}, "messages": [...]}` and `output` the reply's text.
     For a `function` step `inputs` is `{"args": [...], "kwargs": {...}}` and `output` its JSON-able result.
     """
@@ -105,7 +107,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class CaseRecord:
-    """One case run once: its steps in order and how it ended. One line of `traces.jsonl`."""
+    """One case run once: its steps in order and how it ended. One line of `traces.jsonl`.
+
+    `duration_s` is what it takes alone, with each step as long as its `duration_s`.
+    """
 
     case_id: str
     trial: int

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.levels import EVERY, HERE
+from fapo.sandbox.probe import CONFINING
+from tests.support.levels import HERE
 
 
 def pytest_report_header() -> str:
@@ -25,8 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         marks = [mark.args[0] for mark in item.iter_markers("needs_level")]
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        level = parameters.get("level", "none")
-        if missing := [wanted for wanted in (*marks, level) if wanted not in EVERY]:
+        wanted = {*marks, parameters.get("level")} & {*CONFINING}
+        if missing := sorted(wanted - {*HERE}):
             item.add_marker(pytest.mark.skip(reason=f"level {missing[0]} does not start here: see `fapo doctor`"))
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fapo.errors import PipelineError
+from fapo.evaluation.timeline import Call, Timeline
 from fapo.llm.gateway import Gateway
 from fapo.pipeline.spec import PipelineSpec
 from fapo.records import Case, CaseRecord, Failure, ModelReply, ModelRequest, Prediction, Score, Step
@@ -16,7 +18,10 @@ from fapo.records import Case, CaseRecord, Failure, ModelReply, ModelRequest, Pr
 
 @dataclass(slots=True)
 class CaseRun:
-    """One case in a worker, seen from the parent; a `CaseHandler`. Its steps are in the order in which they began."""
+    """One case in a worker, seen from the parent; a `CaseHandler`.
+
+    `steps` hold what was seen, in the order of their ends; `record` puts them where they would have been alone.
+    """
 
     spec: PipelineSpec
     models: Mapping[str, str]
@@ -24,6 +29,7 @@ class CaseRun:
     trial: int
     on_reply: Callable[[], None]
     started: float = field(default_factory=time.monotonic)
+    seen: list[Call] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     held_s: float = 0.0
     calls: int = 0
@@ -46,13 +52,13 @@ class CaseRun:
         try:
             reply = await self.gateway.complete(request, on_hold=self.hold, rank=self.calls)
         except Exception as error:
-            self._add(step, "llm", inputs, None, start, model=model, error=str(error))
+            self._add(step, inputs, None, start, None, model=model, error=str(error))
             raise
         self.on_reply()
         output: Any = f"{len(reply.embeddings)} embeddings" if texts else reply.text
         if reply.tool_calls:
             output = {"text": reply.text, "tool_calls": list(reply.tool_calls)}
-        self._add(step, "llm", inputs, output, start, model=model, usage=reply.usage,
+        self._add(step, inputs, output, start, reply.latency_s, model=model, usage=reply.usage,
                   finish_reason=reply.finish_reason, cached=reply.cached)  # fmt: skip
         return _as_message(reply)
 
@@ -68,9 +74,19 @@ class CaseRun:
             return request
         return ModelRequest(request.model, request.messages, request.params, request.trial, occurrence, request.texts)
 
-    def _add(self, name: str, kind: Any, inputs: Any, output: Any, start: float, **extra: Any) -> None:
-        now = time.monotonic()
-        self.steps.append(Step(name, kind, inputs, output, start - self.started, now - start, **extra))
+    def begin(self) -> None:
+        """The case enters a worker now: until here it waited for other cases."""
+        self.started = time.monotonic()
+
+    def _since(self, moment: float) -> float:
+        """Seconds of the case at a moment of the clock; of one that the worker tells, never outside of the case."""
+        return min(max(moment, self.started), time.monotonic()) - self.started
+
+    def _add(self, name: str, inputs: Any, output: Any, start: float, took: float | None, **extra: Any) -> None:
+        began, ended = self._since(start), self._since(math.inf)
+        took = ended - began if took is None else took
+        self.seen.append(Call(began, ended, took))
+        self.steps.append(Step(name, "llm", inputs, output, began, took, **extra))
 
     def record_step(self, message: dict[str, Any]) -> None:
         error = message["error"]
@@ -80,8 +96,8 @@ class CaseRun:
                 kind="function",
                 inputs=message["inputs"],
                 output=message["output"],
-                start_s=float(message["start_s"]),
-                duration_s=float(message["duration_s"]),
+                start_s=self._since(_number(message["start"])),
+                duration_s=_number(message["duration_s"]),
                 error=error and str(error),
             )
         )
@@ -89,8 +105,19 @@ class CaseRun:
     def record(
         self, case: Case, prediction: Prediction | None, score: Score | None, failure: Failure | None
     ) -> CaseRecord:
-        steps = tuple(sorted(self.steps, key=lambda step: step.start_s))
-        return CaseRecord(case.id, self.trial, steps, prediction, score, failure, time.monotonic() - self.started)
+        alone = Timeline(self.seen)
+        steps = sorted(self.steps, key=lambda step: step.start_s)
+        placed = [replace(step, start_s=alone.at(step.start_s)) for step in steps]
+        duration_s = alone.at(self._since(math.inf))
+        return CaseRecord(case.id, self.trial, tuple(placed), prediction, score, failure, duration_s)
+
+
+def _number(value: Any) -> float:
+    """Raises ValueError or TypeError for what is not a finite number."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no time")
+    return number
 
 
 def _text(value: dict[str, Any]) -> str:

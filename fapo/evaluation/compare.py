@@ -224,5 +224,5 @@ def _notes(a: Arm, b: Arm, paired: PairedComparison) -> list[str]:
     if a.cases is None and b.cases is None:
         notes.append("which cases belong together was not taken down: all count as independent")
     if any(sample.usage.cached_calls for arm in (a, b) for sample in arm.samples.values()):
-        notes.append("some replies came from the cache: tokens, cost and times are not comparable")
+        notes.append("some replies came from the cache: tokens and cost are not comparable")
     return notes + sorted({sample for arm in (a, b) if (sample := arm.manifest.sample)})

@@ -87,11 +87,10 @@ def _sampled(record: CaseRecord, replies: Sequence[tuple[str, ModelReply]]) -> S
         first = Usage(1, 0, reply.input_tokens, reply.output_tokens, reply.cost_usd)
         models[model] = models.get(model, Usage()) + first
     usage = sum(models.values(), Usage())
-    waited = sum(reply.latency_s for _, reply in replies if reply.cached)
     failure = None if record.failure is None else record.failure.message
     return SampledCase(
         record.case_id, failure, record.value is None, usage.llm_calls, usage.input_tokens, usage.output_tokens,
-        usage.cost_usd, record.duration_s + waited,
+        usage.cost_usd, record.duration_s,
         sum(reply.latency_s for _, reply in replies), models,
     )  # fmt: skip
 

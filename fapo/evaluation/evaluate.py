@@ -188,6 +188,7 @@ class _Evaluator:
         return CaseRun(self._plan.spec, self._plan.manifest.models, self._gateway, trial, self._flowing.set)
 
     async def _run_in(self, worker: WorkerProcess, case: Case, run: CaseRun) -> CaseRecord:
+        run.begin()
         try:
             prediction = await worker.run_case(case.inputs, run, timeout_s=self._plan.spec.limits.timeout_s)
             return run.record(case, prediction, self._plan.score(case, prediction), None)

@@ -178,7 +178,7 @@ class Worker:
 
         def record(step: FunctionStep) -> None:
             self.send({"op": "step", "id": ident, "step": step.step, "inputs": step.inputs, "output": step.output,
-                       "start_s": step.start_s, "duration_s": step.duration_s, "error": step.error})  # fmt: skip
+                       "start": step.start, "duration_s": step.duration_s, "error": step.error})  # fmt: skip
 
         current_case.set(ident)
         context = Context(SimpleNamespace(**self._pipeline.params), self._pipeline.prompts, call_model, record)

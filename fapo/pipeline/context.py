@@ -6,7 +6,7 @@ import inspect
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,12 +29,12 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class FunctionStep:
-    """One finished function step, on its way to the trace. Times are seconds since the case's start."""
+    """One finished function step, on its way to the trace. `start` is a moment of `time.monotonic`."""
 
     step: str
     inputs: Any
     output: Any
-    start_s: float
+    start: float
     duration_s: float
     error: str | None
 
@@ -51,7 +51,6 @@ class Context:
     prompts: Mapping[str, Prompt]
     send: Callable[[ModelCall], Awaitable[str]]
     record: Callable[[FunctionStep], None]
-    _started: float = field(default_factory=time.monotonic)
 
     async def llm(self, step: str, /, **variables: Any) -> Any:
         """Render `prompts/<step>.md` with `variables`, call the model of its role, return its reply.
@@ -80,7 +79,7 @@ class Context:
             raise PipelineError(f"step {step} raised {error}", kind="raised", step=step) from raised
         finally:
             end = time.monotonic()
-            self.record(FunctionStep(step, inputs, traceable(output), start - self._started, end - start, error))
+            self.record(FunctionStep(step, inputs, traceable(output), start, end - start, error))
 
 
 def traceable(value: Any) -> Any:

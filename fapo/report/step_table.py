@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fapo.records import CaseRecord, Step, StepKind, Usage
+from fapo.stats import nearest_rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class StepRow:
     """One step. Tokens and cost are what was paid for now: replies from the cache count nothing; None is
     unknown.
 
-    `p50_s` and `p95_s` are seconds over the calls that were not answered from the cache; None without any.
+    `p50_s` and `p95_s` are seconds over all calls: what a reply took when it was given, from the cache or not.
     """
 
     step: str
@@ -44,8 +44,7 @@ class _Sums:
         self.cached += step.cached
         self.errors += step.error is not None
         self.usage += step.usage
-        if not step.cached:
-            self.seconds.append(step.duration_s)
+        self.seconds.append(step.duration_s)
 
 
 def step_rows(records: Iterable[CaseRecord]) -> tuple[StepRow, ...]:
@@ -61,7 +60,6 @@ def step_rows(records: Iterable[CaseRecord]) -> tuple[StepRow, ...]:
 
 
 def _row(name: str, found: _Sums) -> StepRow:
-    seconds = sorted(found.seconds)
     return StepRow(
         step=name,
         kind=found.kind,
@@ -70,14 +68,7 @@ def _row(name: str, found: _Sums) -> StepRow:
         input_tokens=found.usage.input_tokens,
         output_tokens=found.usage.output_tokens,
         cost_usd=found.usage.cost_usd,
-        p50_s=nearest_rank(seconds, 0.5),
-        p95_s=nearest_rank(seconds, 0.95),
+        p50_s=nearest_rank(found.seconds, 0.5),
+        p95_s=nearest_rank(found.seconds, 0.95),
         errors=found.errors,
     )
-
-
-def nearest_rank(ordered: Sequence[float], share: float) -> float | None:
-    """The smallest of the sorted values that at least `share` of them do not exceed: always one that was
-    measured.
-    """
-    return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None

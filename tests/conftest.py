@@ -1,4 +1,4 @@
-"""What several parts use. Tests marked `needs_level`, or with a parameter `level`, run where that level starts."""
+"""What several parts use. Tests marked `needs_level`, or with a level as a parameter, run where that level starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         marks = [mark.args[0] for mark in item.iter_markers("needs_level")]
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        wanted = {*marks, parameters.get("level")} & {*CONFINING}
+        wanted = {level for level in CONFINING if level in marks or level in parameters.values()}
         if missing := sorted(wanted - {*HERE}):
             item.add_marker(pytest.mark.skip(reason=f"level {missing[0]} does not start here: see `fapo doctor`"))
 

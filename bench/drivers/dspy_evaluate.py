@@ -1,6 +1,6 @@
 """`dspy.Evaluate` over a module that calls its language model three times; no adapter, no cache."""
 
-# mypy: disable-error-code="import-not-found, misc"
+# mypy: disable-error-code="import-not-found, import-untyped, misc"
 # Its libraries live in an environment of their own.
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """gepa's DefaultAdapter. It makes one call a case, so the three steps are three evaluations, one after the other."""
 
-# mypy: disable-error-code="import-not-found"
+# mypy: disable-error-code="import-not-found, import-untyped"
 # Its libraries live in an environment of their own.
 from __future__ import annotations
 

@@ -36,18 +36,16 @@ class CaseRun:
     occurrences: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     async def call_model(self, message: dict[str, Any]) -> dict[str, Any]:
-        step = str(message["step"])
+        step = str(message.get("step"))
         self.calls += 1
         if self.calls > self.spec.limits.llm_calls:
             limit = self.spec.limits.llm_calls
             raise PipelineError(f"more than {limit} model calls in one case", kind="limit", step=step)
-        model = self.models.get(str(message["role"]))
+        model = self.models.get(str(message.get("role")))
         if model is None:
-            raise PipelineError(f"step {step}: no model has the role `{message['role']}`", kind="no_role", step=step)
-        texts = tuple(message.get("texts", ()))
-        messages = () if texts else tuple(message["messages"])
-        request = self._numbered(ModelRequest(model, messages, dict(message["sampling"]), self.trial, texts=texts))
-        inputs = {"variables": message.get("variables"), "messages": texts or messages}
+            raise PipelineError(f"step {step}: no model has the role `{message.get('role')}`", kind="no_role", step=step)
+        request = self._request(model, message)
+        inputs = {"variables": message.get("variables"), "messages": request.texts or request.messages}
         start = time.monotonic()
         try:
             reply = await self.gateway.complete(request, on_hold=self.hold, rank=self.calls)
@@ -55,7 +53,7 @@ class CaseRun:
             self._add(step, inputs, None, start, None, model=model, error=str(error))
             raise
         self.on_reply()
-        output: Any = f"{len(reply.embeddings)} embeddings" if texts else reply.text
+        output: Any = f"{len(reply.embeddings)} embeddings" if request.texts else reply.text
         if reply.tool_calls:
             output = {"text": reply.text, "tool_calls": list(reply.tool_calls)}
         self._add(step, inputs, output, start, reply.latency_s, model=model, usage=reply.usage,
@@ -65,6 +63,14 @@ class CaseRun:
     def hold(self, seconds: float) -> None:
         """Take down a wait that is no fault of the pipeline, before it begins."""
         self.held_s += seconds
+
+    def _request(self, model: str, message: dict[str, Any]) -> ModelRequest:
+        try:
+            texts = tuple(message.get("texts", ()))
+            messages = () if texts else tuple(message["messages"])
+            return self._numbered(ModelRequest(model, messages, dict(message["sampling"]), self.trial, texts=texts))
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise PipelineError(f"this is no model call: {type(error).__name__}: {error}", kind="bad_request") from None
 
     def _numbered(self, request: ModelRequest) -> ModelRequest:
         key = (request.model, *map(_text, request.messages), *request.texts, _text(request.params))

@@ -12,7 +12,11 @@ import struct
 from collections.abc import Callable
 from typing import Any, cast
 
+from fapo.pipeline.context import is_nested_deeper
+
 MAX_FRAME_BYTES = 16 * 2**20
+MAX_NESTING = 100
+"""Lists and objects inside of each other. Records hold what frames hold, and pydantic reads no deeper than 200."""
 _LENGTH = struct.Struct(">I")
 
 
@@ -34,6 +38,8 @@ def decode_body(body: bytes) -> dict[str, Any]:
         raise FrameError(f"not JSON: {error}") from None
     if not isinstance(message, dict):
         raise FrameError("not a JSON object")
+    if body.count(b"[") + body.count(b"{") > MAX_NESTING and is_nested_deeper(message, MAX_NESTING):
+        raise FrameError(f"nested deeper than {MAX_NESTING} levels")
     return message
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -125,14 +127,16 @@ class WorkerProcess:
             text = f"importing pipeline.py took more than {START_TIMEOUT_S:.0f} s"
             raise UsageError(text, path=setup.directory) from None
         if answer is None:
+            # Pipeline code may have closed the pipe, or spoiled it, and go on.
+            await asyncio.wait([self._draining], timeout=1.0)
+            self._kill()
             await self._process.wait()
-            await self._draining
             text = f"the worker ended while it imported pipeline.py: {self._last_words()}"
             raise UsageError(text, path=setup.directory)
         self._watching = asyncio.create_task(self._watch_scratch(setup.policy.file_bytes))
         if answer.get("op") == "broken":
-            message = str(answer["message"])
-            raise IsolationError(message) if answer["isolation"] else UsageError(message)
+            message = str(answer.get("message"))
+            raise IsolationError(message) if answer.get("isolation") else UsageError(message)
 
     @property
     def pid(self) -> int:
@@ -208,7 +212,7 @@ class WorkerProcess:
             return
         try:
             self._handle(message, size)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FrameError(f"{type(error).__name__}: {error}") from None
 
     def _handle(self, message: dict[str, Any], size: int) -> None:
@@ -222,9 +226,10 @@ class WorkerProcess:
             return
         match message["op"]:
             case "llm":
+                work = self._call_model(running, message["call"], message)
                 if not running.calls:
                     self._rest()
-                task = self._loop.create_task(self._call_model(running, message))
+                task = self._loop.create_task(work)
                 running.calls.add(task)
             case "step":
                 running.handler.record_step(message)
@@ -255,9 +260,9 @@ class WorkerProcess:
         self.computing -= 1
         self.on_room()
 
-    async def _call_model(self, running: _Running, message: dict[str, Any]) -> None:
+    async def _call_model(self, running: _Running, call: Any, message: dict[str, Any]) -> None:
         try:
-            await self._answer_call(running, message)
+            await self._answer_call(running, call, message)
         finally:
             task = asyncio.current_task()
             assert task is not None
@@ -265,7 +270,7 @@ class WorkerProcess:
             if not running.calls and not running.over:
                 self.computing += 1
 
-    async def _answer_call(self, running: _Running, message: dict[str, Any]) -> None:
+    async def _answer_call(self, running: _Running, call: Any, message: dict[str, Any]) -> None:
         assert self._pipe is not None
         try:
             reply = await running.handler.call_model(message)
@@ -276,18 +281,23 @@ class WorkerProcess:
                 running.outcome.set_exception(error)
             return
         try:
-            self._pipe.send({"op": "reply", "call": message["call"], **reply})
+            self._pipe.send({"op": "reply", "call": call, **reply})
         except FrameError as error:
             refusal = {"kind": "limit", "message": f"the reply is too long: {error}", "step": None}
-            self._pipe.send({"op": "reply", "call": message["call"], **refusal})
+            self._pipe.send({"op": "reply", "call": call, **refusal})
 
     def _die(self, reason: str, kind: str = "died") -> None:
         self._dead = self._dead or WorkerDied(reason, kind)
-        if self._process.returncode is None:
-            self._process.kill()
+        self._kill()
         for running in self._running.values():
             if not running.outcome.done():
                 running.outcome.set_exception(self._dead)
+
+    def _kill(self) -> None:
+        # Not Process.kill, which may reap the process in place of asyncio; that then warns of it.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def _drain_output(self) -> None:
         assert self._process.stdout is not None
@@ -304,8 +314,7 @@ class WorkerProcess:
         self._dead = self._dead or WorkerDied("the worker was closed")
         if self._pipe is not None:
             self._pipe.close()
-        if self._process.returncode is None:
-            self._process.kill()
+        self._kill()
         await self._process.wait()
         tasks = [self._draining] if self._watching is None else [self._draining, self._watching]
         for task in tasks:

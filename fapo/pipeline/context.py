@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ from fapo.errors import PipelineError
 from fapo.pipeline.prompts import Prompt
 
 MAX_TRACED_CHARACTERS = 200_000
+MAX_TRACED_NESTING = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,24 @@ class Context:
 
 
 def traceable(value: Any) -> Any:
-    """`value` as JSON can hold it; what JSON cannot hold becomes its `repr`, what is huge is cut."""
+    """`value` as JSON can hold it; what JSON cannot hold becomes its `repr`, what is huge or deep a text, cut."""
     text = json.dumps(value, default=repr, ensure_ascii=False)
     if len(text) > MAX_TRACED_CHARACTERS:
         return f"{text[:MAX_TRACED_CHARACTERS]}… ({len(text):,} characters)"
-    return json.loads(text)
+    plain = json.loads(text)
+    deep = text.count("[") + text.count("{") > MAX_TRACED_NESTING and is_nested_deeper(plain, MAX_TRACED_NESTING)
+    return text if deep else plain
+
+
+def is_nested_deeper(value: Any, levels: int) -> bool:
+    """Whether more than so many lists and objects are inside of each other."""
+    inside = [value]
+    for _ in range(levels + 1):
+        inside = [child for item in inside for child in _children(item)]
+    return bool(inside)
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -47,7 +47,7 @@ def attack(body: str) -> str:
 ATTACKS = {
     "labels by path": "found = open({labels!r}).read()",
     "a walk over the disk": """
-        for base in ("/tmp", "/home", "/root", "/work", "/var"):
+        for base in ("/tmp", "/home", "/root", "/srv", "/var"):
             for path, _, names in os.walk(base):
                 for name in names:
                     try:

@@ -41,9 +41,10 @@ class CaseRun:
         if self.calls > self.spec.limits.llm_calls:
             limit = self.spec.limits.llm_calls
             raise PipelineError(f"more than {limit} model calls in one case", kind="limit", step=step)
-        model = self.models.get(str(message.get("role")))
+        role = str(message.get("role"))
+        model = self.models.get(role)
         if model is None:
-            raise PipelineError(f"step {step}: no model has the role `{message.get('role')}`", kind="no_role", step=step)
+            raise PipelineError(f"step {step}: no model has the role `{role}`", kind="no_role", step=step)
         request = self._request(model, message)
         inputs = {"variables": message.get("variables"), "messages": request.texts or request.messages}
         start = time.monotonic()

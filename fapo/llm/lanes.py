@@ -65,7 +65,9 @@ class Lanes(Generic[T]):
                 outcome.set_result(result)
 
     async def aclose(self) -> None:
-        """Drop the jobs that run."""
+        """Drop the jobs that run and those that wait."""
+        for *_, outcome in self._queue:
+            outcome.cancel()
         driving = list(self._driving)
         for task in driving:
             task.cancel()

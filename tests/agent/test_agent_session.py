@@ -167,6 +167,8 @@ def test_the_cli_gets_named_variables_only(stage: Stage, monkeypatch: pytest.Mon
     monkeypatch.setenv("OPENAI_API_KEY", "canary")
     monkeypatch.setenv("IS_SANDBOX", "1")
     monkeypatch.setenv("LANG", "C.UTF-8")
+    for name in ("LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ"):
+        monkeypatch.delenv(name, raising=False)
     stage.play(cli=fake)
     lines = (stage.home / "tmp" / "seen").read_text().splitlines()
     seen = {name: shlex.split(value)[0] for name, _, value in (line.split(" ", 1)[1].partition("=") for line in lines)}

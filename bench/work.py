@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-MODEL = "bench"
+MODEL = "gpt-4.1-mini"
 KEY = "loopback"
 SAMPLING = {"temperature": 0.0, "max_tokens": 300}
 STEPS = {

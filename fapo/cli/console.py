@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -54,6 +54,12 @@ def dollars(cost: float | None) -> str:
 
 def count(number: int | None) -> str:
     return "unknown" if number is None else f"{number:,}"
+
+
+def say_unpriced(console: Console, models: Sequence[str]) -> None:
+    """Say, before anything is spent, whose spending cannot be told."""
+    if models:
+        console.print(f"[yellow]note[/] the price of {escape(', '.join(models))} is unknown, and so is what it costs")
 
 
 class CaseProgress:

@@ -94,7 +94,7 @@ def _config(options: dict[str, Any]) -> EvalConfig:
 
 
 async def _begin(pipeline: str, config: EvalConfig, environment: Environment, as_json: bool) -> int:
-    from fapo.cli.console import stderr
+    from fapo.cli.console import say_unpriced, stderr
     from fapo.evaluation.connect import connect
     from fapo.evaluation.plan import plan_evaluation
     from fapo.evaluation.project import find_pipeline, load_project
@@ -105,6 +105,7 @@ async def _begin(pipeline: str, config: EvalConfig, environment: Environment, as
     console = stderr(plain=environment.plain)
     _say_notes(console, project, config)
     async with connect(project.spec.models.values(), environment, limits=config) as connection:
+        say_unpriced(console, connection.unpriced)
         plan = plan_evaluation(project, config, environment.runs_dir)
         write_request(plan.directory, EvaluationRequest(source, config))
         write_cases(plan.directory, plan.cases, project.clusters(config.split))
@@ -116,7 +117,7 @@ async def _resume(
     directory: Path, pipeline: str | None, given: dict[str, Any], environment: Environment, as_json: bool
 ) -> int:
     """Go on with what is missing; an evaluation that is finished needs neither a worker nor a model."""
-    from fapo.cli.console import stderr
+    from fapo.cli.console import say_unpriced, stderr
     from fapo.errors import UsageError
     from fapo.evaluation.connect import connect
     from fapo.evaluation.evaluate import load_decided
@@ -136,6 +137,7 @@ async def _resume(
     console = stderr(plain=environment.plain)
     _say_notes(console, project, config)
     async with connect(project.spec.models.values() if missing else (), environment, limits=config) as connection:
+        say_unpriced(console, connection.unpriced)
         evaluation = await _evaluate(plan, connection.gateway, console, plain=environment.plain)
     return _report(evaluation, project, console, as_json=as_json, ran=bool(missing))
 
@@ -165,7 +167,7 @@ async def _dry_run(pipeline: str, config: EvalConfig, environment: Environment, 
     import asyncio
     import tempfile
 
-    from fapo.cli.console import print_json, stderr
+    from fapo.cli.console import print_json, say_unpriced, stderr
     from fapo.cli.eval_output import dry_run_figures, show_dry_run
     from fapo.evaluation.connect import connect
     from fapo.evaluation.plan import plan_evaluation
@@ -175,7 +177,8 @@ async def _dry_run(pipeline: str, config: EvalConfig, environment: Environment, 
     project = load_project(find_pipeline(pipeline), model=config.model)
     console = stderr(plain=environment.plain)
     _say_notes(console, project, config)
-    async with connect(project.spec.models.values(), environment, limits=config) as connection:
+    async with connect(project.spec.models.values(), environment, limits=config, forecast=True) as connection:
+        say_unpriced(console, connection.unpriced)
         await asyncio.to_thread(client.load)  # or else the first case seems to take seconds
         with tempfile.TemporaryDirectory(prefix="fapo-dry-run-") as scratch:
             plan = plan_evaluation(project, config, Path(scratch))

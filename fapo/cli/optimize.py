@@ -71,7 +71,7 @@ async def _optimize(
     from fapo.agent.cage import open_ends
     from fapo.agent.claude import ClaudeAgent
     from fapo.agent.credentials import kind_of
-    from fapo.cli.console import TerminalNarrator, print_json, stderr
+    from fapo.cli.console import TerminalNarrator, print_json, say_unpriced, stderr
     from fapo.evaluation.connect import STANDIN_OPTIMIZER, check_models, connect
     from fapo.evaluation.project import find_pipeline, load_project
     from fapo.optimize.outcome import conclude
@@ -100,6 +100,7 @@ async def _optimize(
             narrator = TerminalNarrator(console, plain=environment.plain)
             console.print(f"[bold]fapo optimize[/] {project.spec.name}  →  {directory}")
             left_open = open_ends(kind_of(variables), agent.level)
+            say_unpriced(console, connection.unpriced)
             for note in (*_notes(project.sample_note, optimizer, config), *left_open):
                 console.print(f"[yellow]note[/] {note}")
             run = Run(

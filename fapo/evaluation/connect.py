@@ -23,9 +23,12 @@ STANDIN_OPTIMIZER = "standin/optimizer"
 
 @dataclass(frozen=True, slots=True)
 class Connection:
+    """`unpriced` are the models whose price is unknown."""
+
     gateway: Gateway
     budget: Budget
     standin: StandinAddress | None
+    unpriced: tuple[str, ...]
 
 
 def check_models(names: Iterable[str]) -> None:
@@ -39,11 +42,17 @@ def check_models(names: Iterable[str]) -> None:
 
 @asynccontextmanager
 async def connect(
-    models: Iterable[str], environment: Environment, *, limits: CallLimits | None = None, standin: bool = False
+    models: Iterable[str],
+    environment: Environment,
+    *,
+    limits: CallLimits,
+    standin: bool = False,
+    forecast: bool = False,
 ) -> AsyncIterator[Connection]:
     """A gateway to `models` for as long as the context lasts; with `standin`, the stand-ins run in any case.
 
-    Raises UsageError for unknown model strings, and CredentialsError for missing keys, before any money is spent.
+    Raises UsageError for unknown model strings, CredentialsError for missing keys, and UsageError where a price is
+    unknown and no limit is set that holds all the same, before any money is spent. A `forecast` needs no such limit.
     """
     names = sorted(set(models))
     check_models(names)
@@ -60,7 +69,6 @@ async def connect(
                 free=True,
             )
         make_directory(environment.cache_file.parent)
-        limits = limits or CallLimits()
         budget = Budget(usd=limits.budget_usd, calls=limits.max_calls, tokens=limits.max_tokens)
         gateway = Gateway(
             cache=ReplyCache(environment.cache_file),
@@ -71,5 +79,11 @@ async def connect(
             tpm=limits.tpm,
         )
         stack.push_async_callback(gateway.aclose)
-        gateway.require_prices(name for name in names if not name.startswith(STANDIN_PREFIX))
-        yield Connection(gateway, budget, address)
+        gateway.require_prices(names)
+        unpriced = gateway.unpriced(names)
+        if unpriced and limits.max_calls is None and limits.max_tokens is None and not forecast:
+            raise UsageError(
+                f"the price of {', '.join(unpriced)} is unknown: say how much may be used, by --max-calls or "
+                "--max-tokens; --dry-run tells how much it will be"
+            )
+        yield Connection(gateway, budget, address, tuple(unpriced))

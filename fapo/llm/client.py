@@ -27,7 +27,7 @@ from yarl import URL
 
 from fapo.errors import CredentialsError, FapoError, PipelineError, ProviderError, UsageError
 from fapo.llm.endpoints import Endpoint
-from fapo.llm.prices import ModelPrice
+from fapo.llm.prices import PRICES, ModelPrice, is_listed
 from fapo.llm.requests import plain_texts, sample_seed
 from fapo.llm.shapes import Lesson, Shapes
 from fapo.llm.translate import Retryable, plain_text, translate, translate_answer
@@ -445,7 +445,7 @@ def _price(model: str, tier: str | None) -> ModelPrice:
 @functools.cache
 def known_price(model: str) -> bool:
     """Whether LiteLLM's price list has this model. It answers 0 for models that it merely guesses at."""
-    return {"input_cost_per_token", "output_cost_per_token"} <= _listed(model).keys()
+    return is_listed(model) or _listed(model).keys() >= PRICES
 
 
 def _listed(model: str) -> dict[str, Any]:

@@ -154,12 +154,18 @@ class Gateway:
         """Raise UsageError if a dollar budget is set and the price of one of `models` is unknown."""
         if self._budget.usd is None:
             return
-        for model in set(models) - self._priced:
-            endpoint = self._endpoints.get(model) or plain_endpoint(model)
-            if not endpoint.free and not self._client.known_price(endpoint.model):
-                hint = "limit --max-calls or --max-tokens instead"
-                raise UsageError(f"the price of {model} is unknown, so a budget in dollars cannot hold; {hint}")
-            self._priced.add(model)
+        for model in self.unpriced(set(models) - self._priced):
+            hint = "limit --max-calls or --max-tokens instead"
+            raise UsageError(f"the price of {model} is unknown, so a budget in dollars cannot hold; {hint}")
+        self._priced.update(models)
+
+    def unpriced(self, models: Iterable[str]) -> list[str]:
+        """Those of `models` whose price is unknown, in the order of their names."""
+        return sorted(model for model in set(models) if not self._is_priced(model))
+
+    def _is_priced(self, model: str) -> bool:
+        endpoint = self._endpoints.get(model) or plain_endpoint(model)
+        return endpoint.free or self._client.known_price(endpoint.model)
 
     def usage(self, purpose: Purpose | None = None) -> Usage:
         """What one spender has used so far, or all of them."""

@@ -80,6 +80,20 @@ def test_of_an_unknown_price_the_cost_is_unknown(tmp_path: Path, model: PaidMode
     assert done.json["estimate"]["calls"]["expected"] == CALLS
 
 
+def test_an_unknown_price_is_said_before_anything_is_spent_and_wants_a_limit(tmp_path: Path, model: PaidModel) -> None:
+    own = ("eval", PIPELINE, "--model", "openai/my-own", "--limit", "3")
+    refused = fapo(tmp_path, *own, **model.variables)
+    assert refused.code == 2
+    assert "the price of openai/my-own is unknown" in only_error(refused)
+    assert "--max-calls or --max-tokens" in only_error(refused)
+    assert model.prompts == []
+    assert not evaluations(tmp_path)
+    done = fapo(tmp_path, *own, "--max-calls", "50", "--json", **model.variables)
+    assert done.code == 0, done.err
+    assert "note the price of openai/my-own is unknown" in done.err
+    assert done.json["usage"]["cost_usd"] is None
+
+
 # -- limits
 
 

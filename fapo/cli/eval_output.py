@@ -122,6 +122,8 @@ def _show_worst(evaluation: Evaluation, project: Project) -> None:
     console = stdout()
     console.print()
     console.print(worst)
+    if len(evaluation.results) > TRACED_CASES:
+        console.print(f"judged by the first {TRACED_CASES:,} of them")
     example = found.by_step[0].examples[0]
     console.print(f"look at one: fapo trace {evaluation.directory} {escape(example)}")
 

@@ -8,6 +8,7 @@ import sys
 import typer
 
 from fapo import __version__
+from fapo.cli.attribute import attribute_command
 from fapo.cli.cache import cache_app
 from fapo.cli.compare import compare_command
 from fapo.cli.doctor import doctor_command
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command("eval", short_help="Score a pipeline on a split.")(eval_command)
 app.command("optimize", short_help="Improve a pipeline with the coding agent.")(optimize_command)
 app.command("trace", short_help="Show every step of one case.")(trace_command)
+app.command("attribute", short_help="Say where an evaluation loses its score.")(attribute_command)
 app.command("compare", short_help="Say whether one evaluation is better than another.")(compare_command)
 app.add_typer(cache_app, name="cache", short_help="Show or clear the replies that were paid for.")
 app.command("doctor", short_help="Check this machine and its sandbox.")(doctor_command)

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fapo.errors import UsageError
-from fapo.evaluation.evaluate import MANIFEST_FILE, TRACES_FILE, Manifest
+from fapo.evaluation.evaluate import TRACES_FILE, Manifest, first_problem, load_manifest
 from fapo.evaluation.request import read_cases
 from fapo.records import CaseRecord, Usage
 from fapo.stats import (
@@ -113,31 +113,20 @@ def read_arm(place: Path) -> Arm:
     Raises UsageError, with file and line, for what is no evaluation or is damaged.
     """
     directory = place.parent if place.name == TRACES_FILE else place
-    path = directory / MANIFEST_FILE
-    if not path.is_file():
-        raise UsageError(f"not an evaluation: {MANIFEST_FILE} is missing", path=directory)
-    try:
-        manifest = from_json(Manifest, path.read_bytes())
-    except ValidationError as error:
-        raise UsageError(f"cannot be read back: {_first(error)}", path=path) from None
+    manifest = load_manifest(directory)
     samples: dict[tuple[str, int], Sample] = {}
     for number, line in enumerate(read_lines(directory / TRACES_FILE), 1):
         try:
             record = from_json(CaseRecord, line)
         except ValidationError as error:
             raise UsageError(
-                f"cannot be read back: {_first(error)}", path=directory / TRACES_FILE, line=number
+                f"cannot be read back: {first_problem(error)}", path=directory / TRACES_FILE, line=number
             ) from None
         key = record.case_id, record.trial
         if record.value is not None or key not in samples or samples[key].value is None:
             failed = record.failure is not None and record.failure.owner == "pipeline"
             samples[key] = Sample(record.value, failed, record.usage, record.duration_s)
     return Arm(directory, manifest, samples, read_cases(directory))
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}" if first["loc"] else str(first["msg"])
 
 
 def compare_arms(a: Arm, b: Arm) -> Comparison:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from fapo.config import Isolation
 from fapo.errors import CredentialsError, FapoError, IsolationError, PipelineError, ProviderError, UsageError
 from fapo.evaluation.case_run import CaseRun
@@ -290,6 +292,23 @@ def _claim(plan: EvaluationPlan) -> None:
             raise UsageError("holds an evaluation of something else; choose another directory", path=plan.directory)
         return
     write_atomic(path, to_json(plan.manifest))
+
+
+def load_manifest(directory: Path) -> Manifest:
+    """What an evaluation directory holds the evaluation of. Raises UsageError for what is none, or is damaged."""
+    path = directory / MANIFEST_FILE
+    if not path.is_file():
+        raise UsageError(f"not an evaluation: {MANIFEST_FILE} is missing", path=directory)
+    try:
+        return from_json(Manifest, path.read_bytes())
+    except ValidationError as error:
+        raise UsageError(f"cannot be read back: {first_problem(error)}", path=path) from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that was wrong with a record, and at which field."""
+    first = error.errors()[0]
+    return f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}" if first["loc"] else str(first["msg"])
 
 
 def load_decided(directory: Path) -> dict[tuple[str, int], CaseRecord]:

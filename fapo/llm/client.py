@@ -27,7 +27,7 @@ from yarl import URL
 
 from fapo.errors import CredentialsError, FapoError, PipelineError, ProviderError, UsageError
 from fapo.llm.endpoints import Endpoint
-from fapo.llm.prices import PRICES, ModelPrice, is_listed
+from fapo.llm.prices import ModelPrice
 from fapo.llm.requests import plain_texts, sample_seed
 from fapo.llm.shapes import Lesson, Shapes
 from fapo.llm.translate import Retryable, plain_text, translate, translate_answer
@@ -442,10 +442,18 @@ def _price(model: str, tier: str | None) -> ModelPrice:
     return ModelPrice(full_cost, steady="off_peak_pricing" not in _listed(model))
 
 
-@functools.cache
 def known_price(model: str) -> bool:
     """Whether LiteLLM's price list has this model. It answers 0 for models that it merely guesses at."""
-    return is_listed(model) or _listed(model).keys() >= PRICES
+    return _listed_rates(model) is not None
+
+
+@functools.cache
+def _listed_rates(model: str) -> tuple[float, float] | None:
+    """Dollars for a token in and a token out, as the list has them."""
+    entry = _listed(model)
+    if not entry.keys() >= {"input_cost_per_token", "output_cost_per_token"}:
+        return None
+    return float(entry["input_cost_per_token"]), float(entry["output_cost_per_token"])
 
 
 def _listed(model: str) -> dict[str, Any]:
@@ -459,13 +467,13 @@ def _listed(model: str) -> dict[str, Any]:
 
 def estimate_cost(request: ModelRequest, endpoint: Endpoint) -> float | None:
     """About what a call will cost, before any such call was made; None where the price is unknown."""
-    if endpoint.free or not known_price(endpoint.model):
-        return 0.0 if endpoint.free else None
-    info = _litellm().get_model_info(endpoint.model)
+    rates = (0.0, 0.0) if endpoint.free else _listed_rates(endpoint.model)
+    if rates is None:
+        return None
     asked = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
     output = 0 if request.texts else asked if isinstance(asked, int) else _ASSUMED_OUTPUT_TOKENS
     letters = sum(map(len, request.texts)) + sum(_letters(message.get("content")) for message in request.messages)
-    return float(letters / 4 * info["input_cost_per_token"] + output * info["output_cost_per_token"])
+    return letters / 4 * rates[0] + output * rates[1]
 
 
 def _letters(content: Any) -> int:

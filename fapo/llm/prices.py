@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-PRICES = frozenset({"input_cost_per_token", "output_cost_per_token"})
-"""What an entry of LiteLLM's price list has if calls of the model can be priced."""
 
 FullCost = Callable[[Mapping[str, Any]], float | None]
 """Dollars for a usage object as OpenAI's API reports it; None where the price is unknown."""
@@ -90,26 +83,3 @@ def _plain_tokens(usage: Mapping[str, Any]) -> tuple[int, int, int] | None:
                 return None
     counts = (usage.get("prompt_tokens"), cached, usage.get("completion_tokens"))
     return counts if all(isinstance(count, int) for count in counts) else None  # type: ignore[return-value]
-
-
-def is_listed(model: str) -> bool:
-    """Whether LiteLLM's price list names a model string as it stands. Models that go by other names are on it too.
-
-    Takes some ten milliseconds, where importing LiteLLM takes seconds.
-    """
-    provider, _, name = model.partition("/")
-    entries = _price_list()
-    entry = entries.get(model, {})
-    bare = entries.get(name, {})
-    return entry.keys() >= PRICES or (bare.get("litellm_provider") == provider and bare.keys() >= PRICES)
-
-
-@functools.cache
-def _price_list() -> dict[str, dict[str, Any]]:
-    """The list that LiteLLM was installed with; an empty one where it has none in its usual place."""
-    package = importlib.util.find_spec("litellm")
-    if package is None or package.origin is None:
-        return {}
-    path = Path(package.origin).with_name("model_prices_and_context_window_backup.json")
-    found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found

@@ -21,6 +21,9 @@ _SHORT_TEXT = 2000
 # Without it LiteLLM fetches its price list from the network as it starts.
 _QUIET_LITELLM = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
+# A client that drops a call now and then and sends it again, as one peer does, is still measured.
+_REPEATED_BY_A_PEER = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class Driver:
@@ -79,7 +82,11 @@ class BadRun(Exception):
 
 
 def drive(driver: Driver, server: Server, load: Load) -> Run:
-    """Run a driver. BadRun unless it made each call once, each from the reply before, and its answers are right."""
+    """Run a driver.
+
+    BadRun unless it made each call, each from the reply before, once (a peer: one in 1,000 twice), and its answers are
+    right.
+    """
     server.reset(load.latency_ms)
     with tempfile.TemporaryDirectory(prefix="fapo-bench-") as directory:
         measured = _run_driver(driver, server, load, Path(directory))
@@ -111,10 +118,11 @@ def _run_driver(driver: Driver, server: Server, load: Load, directory: Path) -> 
 
 
 def _check(driver: Driver, measured: Measured, stats: Mapping[str, Any], load: Load) -> None:
-    counts = dict.fromkeys(("requests", "replies", "distinct"), load.calls)
-    expected = {**counts, "by_prompt": [load.cases] * len(STEPS)}
-    wrong = {name: stats[name] for name, value in expected.items() if stats[name] != value}
-    if wrong:
+    spare = 0 if driver.python is None else int(load.calls * _REPEATED_BY_A_PEER)
+    counts = [stats["requests"], stats["replies"], sum(stats["by_prompt"])]
+    too_few = min(stats["by_prompt"], default=0) < load.cases or stats["distinct"] != load.calls
+    if too_few or not all(load.calls <= count <= load.calls + spare for count in counts):
+        wrong = {name: stats[name] for name in ("requests", "replies", "distinct", "by_prompt")}
         raise BadRun(f"{driver.name} did not make the {load.calls} calls of {load.cases} cases: {wrong}")
     mean, n = mean_score(measured.stdout)
     if (mean, n) != (1.0, load.cases):

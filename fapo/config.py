@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fapo.records import LEVELS, Level, Split
 
 Isolation = Literal["auto", "none"]
-Acceptance = Literal["spend", "mean"]
+Acceptance = Literal["investing", "strict", "mean"]
 
 
 class Frozen(BaseModel):
@@ -50,9 +50,23 @@ class OptimizeConfig(CallLimits):
     scope: tuple[Level, ...] = Field(LEVELS, description="Levels that may be opened at all.")
     model: str | None = Field(None, description="Replaces the pipeline's `task` model.")
     optimizer_model: str | None = Field(None, description="The coding agent's model.")
-    accept: Acceptance = Field("spend", description="`spend`: family-wise tested gain; `mean`: the paper's rule.")
-    alpha: float = Field(0.05, gt=0, lt=0.5, description="Chance that the search accepts any useless variant.")
+    accept: Acceptance = Field("investing", description="What makes a gain on validation count: fapo/acceptance.py.")
+    alpha: float | None = Field(None, gt=0, lt=0.5, description="The error that `accept` may make; its own default.")
+    min_gain: float = Field(0, ge=0, lt=1, description="Gain on validation below which nothing is accepted.")
+    tolerance: float = Field(0, ge=0, lt=0.5, description="Score that simpler variants may cost, all in all.")
+    max_cost_growth: float | None = Field(None, ge=0, description="Growth of a case's cost that must be worth it.")
+    worth: float = Field(0.05, ge=0, le=1, description="Gain that makes a larger growth of cost worth it.")
+    noise_floor: bool = Field(True, description="Whether the baseline runs twice, to see how far equals differ.")
+    review_agent: bool = Field(True, description="Whether a second agent reviews each variant.")
     isolation: Isolation = Field("auto", description="How pipeline code is confined.")
+
+    @property
+    def error(self) -> float:
+        """What `accept` may get wrong: `strict` any useless acceptance, `investing` the useless share of them."""
+        return self.alpha if self.alpha is not None else DEFAULT_ERROR[self.accept]
+
+
+DEFAULT_ERROR: dict[Acceptance, float] = {"strict": 0.05, "investing": 0.2, "mean": 0.5}
 
 
 class Environment(Frozen):

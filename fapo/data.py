@@ -83,6 +83,22 @@ SourceSpec = Annotated[
 Source = Path | HubSplit
 
 
+class Guards(BaseModel):
+    """What keeps a score from being bought by excess.
+
+    `calls`, `tokens` and `cost` are factors: what a case of a variant may take, over what one of the baseline takes on
+    average.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    documents: int | None = Field(None, ge=1, description="Documents that a prediction may name.")
+    inputs: tuple[str, ...] | None = Field(None, description="Input fields that pipeline code may see; default: all.")
+    calls: float | None = Field(None, ge=1, description="Model calls a case, over the baseline's mean.")
+    tokens: float | None = Field(None, ge=1, description="Tokens a case, over the baseline's mean.")
+    cost: float | None = Field(None, ge=1, description="Dollars a case, over the baseline's mean.")
+
+
 class BenchmarkSpec(BaseModel):
     """The contents of `benchmark.yaml`."""
 
@@ -99,6 +115,7 @@ class BenchmarkSpec(BaseModel):
     score: str = Field(description="Name of a built-in score function, or a path to a Python file.")
     closed_labels: bool = Field(False, description="Expected answers are a closed public set, such as class names.")
     cluster: str | None = Field(None, description="Metadata key of cases that are not independent of each other.")
+    guards: Guards = Guards()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +130,7 @@ class Benchmark:
     splits: Mapping[Split, tuple[Case, ...]] = field(repr=False)
     source: str = ""
     licence: str = ""
+    guards: Guards = field(default_factory=Guards)
 
     def cases(self, split: Split) -> tuple[Case, ...]:
         return self.splits[split]
@@ -135,8 +153,9 @@ def load_benchmark(directory: Path) -> Benchmark:
     }
     splits = load_splits(sources, columns=spec.columns, cluster=spec.cluster)
     return Benchmark(
-        spec.name, directory, spec.score, spec.closed_labels, spec.cluster, splits, spec.source, spec.licence
-    )
+        spec.name, directory, spec.score, spec.closed_labels, spec.cluster, splits, spec.source, spec.licence,
+        spec.guards,
+    )  # fmt: skip
 
 
 def _parse_spec(text: str, path: Path) -> BenchmarkSpec:
@@ -171,10 +190,23 @@ def _line_of(text: str, key: str) -> int | None:
 
 
 def inline_benchmark(
-    name: str, directory: Path, files: Mapping[Split, Path], *, score: str, closed_labels: bool
+    name: str,
+    directory: Path,
+    files: Mapping[Split, Path],
+    *,
+    score: str,
+    closed_labels: bool,
+    guards: Mapping[str, Any],
 ) -> Benchmark:
     """The benchmark of a pipeline that names its case files itself."""
-    return Benchmark(name, directory, score, closed_labels, None, load_splits(files))
+    try:
+        checked = Guards.model_validate(guards)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("guards", *first["loc"])))
+        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise UsageError(f"`{where}`: {message}", path=directory / "pipeline.yaml") from None
+    return Benchmark(name, directory, score, closed_labels, None, load_splits(files), guards=checked)
 
 
 def load_splits(

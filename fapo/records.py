@@ -88,6 +88,7 @@ class Step:
 
     `duration_s` of an `llm` step is what the reply took at the provider, of a cached one when it was first given;
     waiting for other cases or for rate limits counts nowhere, and `start_s` leaves it out.
+    `first_usage` is what a reply from the cache took when it was first given.
     For an `llm` step `inputs` is `{"variables": {...}, "messages": [...]}` and `output` the reply's text.
     For a `function` step `inputs` is `{"args": [...], "kwargs": {...}}` and `output` its JSON-able result.
     """
@@ -103,6 +104,12 @@ class Step:
     finish_reason: str | None = None
     cached: bool = False
     error: str | None = None
+    first_usage: Usage | None = None
+
+    @property
+    def demand(self) -> Usage:
+        """What the step takes where no reply is in the cache."""
+        return self.usage if self.first_usage is None else self.first_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,11 @@ class CaseRecord:
     @property
     def usage(self) -> Usage:
         return sum((step.usage for step in self.steps), Usage())
+
+    @property
+    def demand(self) -> Usage:
+        """What the case takes where no reply is in the cache."""
+        return sum((step.demand for step in self.steps), Usage())
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,5 +189,9 @@ class ModelReply:
         """What this reply costs now: a reply from the cache costs nothing."""
         if self.cached:
             return Usage(cached_calls=1)
-        used = Usage(1, 0, self.input_tokens, self.output_tokens, self.cost_usd)
-        return used + self.wasted
+        return self.demand + self.wasted
+
+    @property
+    def demand(self) -> Usage:
+        """What this reply costs where it is not in the cache."""
+        return Usage(1, 0, self.input_tokens, self.output_tokens, self.cost_usd)

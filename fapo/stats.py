@@ -1,4 +1,4 @@
-"""Statistics of evaluations: intervals, paired tests, detectable gains, forecasts, how a search spends alpha."""
+"""Statistics of evaluations: intervals, paired tests, detectable gains, forecasts."""
 
 from __future__ import annotations
 
@@ -133,6 +133,20 @@ def paired_comparison(
     return PairedComparison(mean, low, high, p_greater, p_two_sided, n, won, lost, n - won - lost)
 
 
+def lower_bound(
+    candidate: Mapping[str, float],
+    incumbent: Mapping[str, float],
+    *,
+    clusters: Mapping[str, str] | None = None,
+    confidence: float,
+) -> float:
+    """The one-sided lower confidence bound of the mean difference, as the intervals of `paired_comparison` are made.
+
+    Raises ValueError as `paired_comparison` does.
+    """
+    return _difference_interval(*_paired(candidate, incumbent, clusters), confidence=2 * confidence - 1)[0]
+
+
 def _paired(
     candidate: Mapping[str, float], incumbent: Mapping[str, float], clusters: Mapping[str, str] | None
 ) -> tuple[Values, list[str]]:
@@ -163,21 +177,22 @@ def _standard_error(values: Values, names: Sequence[str]) -> float:
     return math.sqrt(m / (m - 1) * float((residuals**2).sum())) / len(values) if m > 1 else math.inf
 
 
-def _difference_interval(differences: Values, names: Sequence[str]) -> tuple[float, float]:
-    """95 % interval of the mean difference, never of zero width.
+def _difference_interval(differences: Values, names: Sequence[str], *, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the mean difference, never of zero width.
 
     Independent differences of -1, 0, 1: the adjusted Wald interval of Bonett & Price (2012). Otherwise t over the
     units; where nothing varies, the rule of three on the units; over a single unit, all of [-1, 1].
     """
     n, mean, m = len(differences), float(differences.mean()), len(set(names))
+    tail = 0.5 + confidence / 2
     if m == n and np.all(np.isin(differences, (-1.0, 0.0, 1.0))):
         won, lost = int((differences > 0).sum()), int((differences < 0).sum())
         centre = (won - lost) / (n + 2)
-        half = float(stats.norm.ppf(0.975)) * math.sqrt(((won + lost + 2) / (n + 2) - centre**2) / (n + 2))
+        half = float(stats.norm.ppf(tail)) * math.sqrt(((won + lost + 2) / (n + 2) - centre**2) / (n + 2))
     else:
         error = _standard_error(differences, names)
         centre = mean
-        half = 2.0 if m == 1 else float(stats.t.ppf(0.975, m - 1)) * error if error > _TINY else min(1.0, 3.0 / m)
+        half = 2.0 if m == 1 else float(stats.t.ppf(tail, m - 1)) * error if error > _TINY else min(1.0, 3.0 / m)
     return max(-1.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
 
 
@@ -227,6 +242,20 @@ def detectable_gain(
         share = min(1.0, gain + noise)
         needed = z_alpha * math.sqrt(share) + z_power * math.sqrt(max(share - gain**2, 0.0))
         low, high = (low, gain) if gain * math.sqrt(n) > needed else (gain, high)
+    return high
+
+
+def cases_needed(
+    gain: float, alpha: float, *, baseline: float, power: float = 0.8, discordance: float | None = None
+) -> int:
+    """How many independent cases a paired one-sided test needs to find a true `gain`; see `detectable_gain`."""
+    low, high = 1, 2
+    while detectable_gain(high, alpha, baseline=baseline, power=power, discordance=discordance) > gain:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = detectable_gain(middle, alpha, baseline=baseline, power=power, discordance=discordance)
+        low, high = (middle, high) if found > gain else (low, middle)
     return high
 
 
@@ -300,14 +329,3 @@ def forecast_sum(values: Sequence[float], rest: int, *, confidence: float = 0.95
 def nearest_rank(values: Sequence[float], share: float) -> float | None:
     """The smallest of the values that at least `share` of them do not exceed; None without any."""
     return float(np.quantile(values, share, method="inverted_cdf")) if len(values) else None
-
-
-def spend(alpha: float, look: int, planned: int) -> float:
-    """The share of alpha that look number `look` (from 1) of at most `planned` may use: equal shares.
-
-    By Bonferroni's inequality the chance to accept any useless variant is at most `alpha`, however the looks depend on
-    each other. Raises ValueError for a look beyond the plan.
-    """
-    if not 1 <= look <= planned:
-        raise ValueError(f"look {look} of {planned}")
-    return alpha / planned

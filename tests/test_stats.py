@@ -11,13 +11,14 @@ from scipy import stats as reference
 
 from fapo.stats import (
     PairedComparison,
+    cases_needed,
     detectable_difference,
     detectable_gain,
     forecast_sum,
+    lower_bound,
     mean_interval,
     nearest_rank,
     paired_comparison,
-    spend,
 )
 
 
@@ -407,11 +408,14 @@ def test_a_rank_is_always_one_of_the_values(share: float, expected: float) -> No
     assert nearest_rank([], share) is None
 
 
-def test_all_looks_together_spend_alpha() -> None:
-    assert math.fsum(spend(0.05, look, 12) for look in range(1, 13)) == pytest.approx(0.05)
+@pytest.mark.parametrize("gain", [0.03, 0.05, 0.2])
+def test_the_cases_needed_for_a_gain_are_those_that_can_detect_it(gain: float) -> None:
+    n = cases_needed(gain, 0.01, baseline=0.5)
+    assert detectable_gain(n, 0.01, baseline=0.5) <= gain < detectable_gain(n - 1, 0.01, baseline=0.5)
 
 
-@pytest.mark.parametrize("look", [0, 13])
-def test_a_look_beyond_the_plan_is_refused(look: int) -> None:
-    with pytest.raises(ValueError, match="of 12"):
-        spend(0.05, look, 12)
+def test_a_lower_bound_is_the_end_of_the_wider_interval() -> None:
+    candidate, incumbent = {str(n): float(n % 3 > 0) for n in range(60)}, {str(n): float(n % 2) for n in range(60)}
+    found = paired_comparison(candidate, incumbent)
+    assert lower_bound(candidate, incumbent, confidence=0.975) == pytest.approx(found.low)
+    assert lower_bound(candidate, incumbent, confidence=0.95) > found.low

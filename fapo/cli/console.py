@@ -21,6 +21,7 @@ from fapo.optimize.events import (
     LevelOpened,
     OpenedTest,
     Refused,
+    Reviewed,
     SearchEnded,
     SessionEnded,
     SessionStarted,
@@ -184,11 +185,13 @@ def _tool(name: str) -> str:
 
 def _line(event: Event, state: State) -> str | None:
     match event:
-        case Evaluated(variant=variant) if variant.startswith("draft-"):
+        case Evaluated() as e if e.variant.startswith("draft-") or e.n < e.of:
             return None
         case Evaluated() as e:
             failed = f", {e.failures} failed" if e.failures else ""
-            return f"[bold]{e.variant}[/] {e.split}: mean [bold]{e.mean:.3f}[/] on {e.n} cases{failed}  {_paid(e.paid)}"
+            arm = ", second arm" if e.trial else ""
+            mean = f"mean [bold]{e.mean:.3f}[/] on {e.n} cases"
+            return f"[bold]{e.variant}[/] {e.split}{arm}: {mean}{failed}  {_paid(e.paid)}"
         case SessionStarted() as e:
             return f"agent session {e.session} begins"
         case SessionEnded() as e:
@@ -200,6 +203,10 @@ def _line(event: Event, state: State) -> str | None:
             return f"[bold cyan]variant {e.variant}[/] {what}: {escape(e.hypothesis)}"
         case Refused() as e:
             return f"[yellow]variant {e.variant} turned down unpaid[/]: {escape(e.reason)}"
+        case Reviewed() as e if e.status == "block":
+            return f"[yellow]reviewer blocks variant {e.variant}[/] ({escape(e.check)}): {escape(e.reason)}"
+        case Reviewed() as e if e.status == "none":
+            return f"[yellow]no review of variant {e.variant}[/]: {escape(e.reason)}"
         case Decided() as e:
             colour = "green" if e.verdict == "accepted" else "red"
             return f"[bold cyan]variant {e.variant}[/] [bold {colour}]{e.verdict}[/]: {e.reason}  {_spent(state)}"

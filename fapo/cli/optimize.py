@@ -29,8 +29,24 @@ def optimize_command(
     ] = None,
     optimizer_model: Annotated[str | None, typer.Option(help="The coding agent's model, or standin/optimizer.")] = None,
     accept: Annotated[
-        Literal["spend", "mean"], typer.Option(help="spend: tested gain, family-wise; mean: the paper's rule.")
-    ] = "spend",
+        Literal["investing", "strict", "mean"],
+        typer.Option(
+            help="investing: of accepted variants, at most alpha useless; strict: at most alpha of searches "
+            "accept any useless one; mean: a higher mean, as in the paper."
+        ),
+    ] = "investing",
+    alpha: Annotated[
+        float | None, typer.Option(min=0, max=0.5, help="What --accept may get wrong [default: 0.2, strict 0.05].")
+    ] = None,
+    min_gain: Annotated[float, typer.Option(min=0, max=1, help="Accept no smaller gain on validation.")] = 0.0,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Score that simpler variants may cost, all in all.")
+    ] = 0.0,
+    max_cost_growth: Annotated[
+        float | None, typer.Option(min=0, help="Reject what costs more by this share for less than --worth.")
+    ] = None,
+    worth: Annotated[float, typer.Option(min=0, max=1, help="Gain that is worth --max-cost-growth.")] = 0.05,
+    noise_floor: Annotated[bool, typer.Option(help="Run the baseline twice, to see how far equals differ.")] = True,
     concurrency: Annotated[int, typer.Option(min=1, help="Model calls in flight at once.")] = 32,
     max_calls: Annotated[int | None, typer.Option(min=1, help="Limit on paid model calls.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on tokens of paid calls.")] = None,
@@ -56,7 +72,8 @@ def optimize_command(
             {"budget_usd": budget_usd, "max_variants": max_variants, "max_minutes": max_minutes, "target": target,
              "scope": [level.strip() for level in scope.split(",")], "model": model, "optimizer_model": optimizer_model,
              "accept": accept, "concurrency": concurrency, "isolation": isolation, "max_calls": max_calls,
-             "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm}
+             "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm, "alpha": alpha, "min_gain": min_gain,
+             "tolerance": tolerance, "max_cost_growth": max_cost_growth, "worth": worth, "noise_floor": noise_floor}
         )  # fmt: skip
     except ValidationError as error:
         first = error.errors()[0]
@@ -112,6 +129,7 @@ async def _optimize(
                 budget=connection.budget,
                 narrator=narrator,
             )
+            run.require_test_look()
             connection.budget.charge("task", run.state.usage("task"))
             connection.budget.charge("optimizer", run.state.usage("optimizer"))
             try:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fapo.errors import PipelineError
+from fapo.evaluation.guards import Allowance
 from fapo.evaluation.timeline import Call, Timeline
 from fapo.llm.gateway import Gateway
 from fapo.pipeline.spec import PipelineSpec
-from fapo.records import Case, CaseRecord, Failure, ModelReply, ModelRequest, Prediction, Score, Step
+from fapo.records import Case, CaseRecord, Failure, ModelReply, ModelRequest, Prediction, Score, Step, Usage
 
 
 @dataclass(slots=True)
@@ -28,11 +29,13 @@ class CaseRun:
     gateway: Gateway
     trial: int
     on_reply: Callable[[], None]
+    allowance: Allowance | None = None
     started: float = field(default_factory=time.monotonic)
     seen: list[Call] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     held_s: float = 0.0
     calls: int = 0
+    demand: Usage = field(default_factory=Usage)
     occurrences: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     async def call_model(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +61,11 @@ class CaseRun:
         if reply.tool_calls:
             output = {"text": reply.text, "tool_calls": list(reply.tool_calls)}
         self._add(step, inputs, output, start, reply.latency_s, model=model, usage=reply.usage,
-                  finish_reason=reply.finish_reason, cached=reply.cached)  # fmt: skip
+                  finish_reason=reply.finish_reason, cached=reply.cached,
+                  first_usage=reply.demand if reply.cached else None)  # fmt: skip
+        self.demand += reply.demand
+        if self.allowance is not None and (excess := self.allowance.exceeded_by(self.demand)):
+            raise PipelineError(f"{excess}, more than the benchmark's guards allow", kind="guard", step=step)
         return _as_message(reply)
 
     def hold(self, seconds: float) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from fapo.config import Isolation
+from fapo.data import Guards
 from fapo.errors import CredentialsError, FapoError, IsolationError, PipelineError, ProviderError, UsageError
 from fapo.evaluation.case_run import CaseRun
+from fapo.evaluation.guards import Allowance, check_documents, visible
 from fapo.evaluation.pool import WorkerPool
 from fapo.evaluation.process import WorkerDied, WorkerProcess
 from fapo.evaluation.scoring import ScoreFunction
@@ -47,6 +49,7 @@ class Manifest:
     models: dict[str, str]
     sample: str | None = None
     """A sentence that restricts what the figures mean, such as that a stand-in answered."""
+    first_trial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class EvaluationPlan:
     directory: Path
     concurrency: int
     isolation: Isolation
+    guards: Guards = field(default_factory=Guards)
+    allowance: Allowance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +77,17 @@ class CaseResult:
     value: float | None
     failure: Failure | None
     usage: Usage
+    demand: Usage
     duration_s: float
     offset: int
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A finished evaluation: one result for each case and trial, in the order of the cases. The records are on disk."""
+    """An evaluation: one result for each case and trial that was run, in the order of the cases.
+
+    The records are on disk.
+    """
 
     manifest: Manifest
     directory: Path
@@ -103,6 +112,11 @@ class Evaluation:
     @property
     def usage(self) -> Usage:
         return sum((result.usage for result in self.results), Usage())
+
+    @property
+    def demand(self) -> Usage:
+        """What it takes where no reply is in the cache."""
+        return sum((result.demand for result in self.results), Usage())
 
     def failed(self, owner: str) -> tuple[CaseResult, ...]:
         return tuple(result for result in self.results if result.failure and result.failure.owner == owner)
@@ -187,12 +201,15 @@ class _Evaluator:
                 return run.record(case, None, None, Failure("pipeline", death.kind, str(death)))
 
     def _case_run(self, trial: int) -> CaseRun:
-        return CaseRun(self._plan.spec, self._plan.manifest.models, self._gateway, trial, self._flowing.set)
+        plan = self._plan
+        return CaseRun(plan.spec, plan.manifest.models, self._gateway, trial, self._flowing.set, plan.allowance)
 
     async def _run_in(self, worker: WorkerProcess, case: Case, run: CaseRun) -> CaseRecord:
         run.begin()
         try:
-            prediction = await worker.run_case(case.inputs, run, timeout_s=self._plan.spec.limits.timeout_s)
+            inputs = visible(self._plan.guards, case.inputs)
+            prediction = await worker.run_case(inputs, run, timeout_s=self._plan.spec.limits.timeout_s)
+            check_documents(self._plan.guards, prediction)
             return run.record(case, prediction, self._plan.score(case, prediction), None)
         except PipelineError as error:
             return run.record(case, None, None, Failure("pipeline", error.kind, str(error), error.step))
@@ -226,12 +243,17 @@ def _cases_in_flight(concurrency: int) -> int:
 
 def _result(record: CaseRecord, offset: int) -> CaseResult:
     return CaseResult(
-        record.case_id, record.trial, record.value, record.failure, record.usage, record.duration_s, offset
-    )
+        record.case_id, record.trial, record.value, record.failure, record.usage, record.demand, record.duration_s,
+        offset,
+    )  # fmt: skip
 
 
-async def evaluate(plan: EvaluationPlan, gateway: Gateway, observer: Observer) -> Evaluation:
+async def evaluate(
+    plan: EvaluationPlan, gateway: Gateway, observer: Observer, *, only: Container[str] | None = None
+) -> Evaluation:
     """Run a plan, or what is missing of it where its directory holds an interrupted evaluation.
+
+    With `only`, no other cases are run now; the result has those that were run before, too.
 
     Raises UsageError for broken pipelines, ScorerError, BudgetExceeded, and ProviderError when the provider is out;
     all that finished is on disk by then. Cases that a provider failed stay undecided in the result.
@@ -241,8 +263,10 @@ async def evaluate(plan: EvaluationPlan, gateway: Gateway, observer: Observer) -
     started = time.monotonic()
     _claim(plan)
     done = {key: result for key, result in _read_results(plan.directory) if result.value is not None}
-    order = [(case, trial) for trial in range(plan.manifest.trials) for case in plan.cases]
-    todo = [(case, trial) for case, trial in order if (case.id, trial) not in done]
+    trials = range(plan.manifest.first_trial, plan.manifest.first_trial + plan.manifest.trials)
+    order = [(case, trial) for trial in trials for case in plan.cases]
+    wanted = order if only is None else [(case, trial) for case, trial in order if case.id in only]
+    todo = [(case, trial) for case, trial in wanted if (case.id, trial) not in done]
     if todo:
         _tell_again(plan.directory, done.values(), observer)
         log = LineLog(plan.directory / TRACES_FILE)
@@ -252,7 +276,7 @@ async def evaluate(plan: EvaluationPlan, gateway: Gateway, observer: Observer) -
         finally:
             log.close()
         done |= {(result.case_id, result.trial): result for result in evaluator.results}
-    results = tuple(done[case.id, trial] for case, trial in order)
+    results = tuple(done[case.id, trial] for case, trial in order if (case.id, trial) in done)
     return Evaluation(plan.manifest, plan.directory, results, _read_level(plan.directory), time.monotonic() - started)
 
 

@@ -47,5 +47,6 @@ def plan_evaluation(
         sample=project.sample_note,
     )
     return EvaluationPlan(
-        code, project.spec, cases, project.score, manifest, directory, config.concurrency, config.isolation
-    )
+        code, project.spec, cases, project.score, manifest, directory, config.concurrency, config.isolation,
+        project.benchmark.guards,
+    )  # fmt: skip

@@ -76,7 +76,8 @@ def _benchmark(spec: PipelineSpec, home: Path) -> Benchmark:
     if spec.data is not None:
         files = spec.data.model_dump()
         splits: dict[Split, Path] = {split: home / files[split] for split in SPLITS}
-        return inline_benchmark(spec.name, home, splits, score=str(spec.score), closed_labels=spec.closed_labels)
+        return inline_benchmark(spec.name, home, splits, score=str(spec.score), closed_labels=spec.closed_labels,
+                                guards=spec.guards)  # fmt: skip
     assert spec.benchmark is not None
     path = home / spec.benchmark if "/" in spec.benchmark else find_builtin("benchmarks", spec.benchmark)
     if path is None or not path.is_dir():

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, TypeAdapter
 
@@ -17,6 +17,8 @@ from fapo.records import Level, Split, Usage
 from fapo.store.files import LineLog, read_lines
 
 Verdict = Literal["accepted", "rejected"]
+EvaluationKey = tuple[str, Split, int | None, int]
+"""Variant, split, limit and trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class SessionEnded:
 class Evaluated:
     """An evaluation finished. `paid` is what this run paid for it, resumed parts included.
 
-    `limit` is set where only the first cases of the split were run.
+    `limit` is set where only the first cases of the split were run, `trial` where it is a second arm. A race goes on
+    block by block: `n` of `of` cases were run so far. `demand` is what they take where nothing is cached.
     """
 
     variant: str
@@ -64,12 +67,18 @@ class Evaluated:
     failures: int
     paid: Usage
     isolation: str
+    demand: Usage
+    of: int
+    trial: int = 0
     event: Literal["evaluated"] = "evaluated"
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A variant was frozen under `variants/`; `look` numbers it among those that validation is asked about."""
+    """A variant was frozen under `variants/`; `look` numbers it among those that validation is asked about.
+
+    `lines` were added or removed; `novelty` is how far the change is from those that were tried before, in [0, 1].
+    """
 
     variant: str
     parent: str
@@ -79,19 +88,29 @@ class Submitted:
     technique: str
     step: str
     look: int
+    lines: int
+    novelty: float
     event: Literal["submitted"] = "submitted"
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The verdict on a submitted variant. `difference` is None where it was rejected before it cost anything."""
+    """The verdict on a submitted variant. `difference` is None where it was rejected before it cost anything.
+
+    `told` is what the agent learns of the reason: no counts, no p. `by` is what it was accepted for; the rule of
+    acceptance counts only a `gain`. `margin` is the loss that was tolerated for a simpler one; `n` cases settled it.
+    """
 
     variant: str
     verdict: Verdict
     reason: str
+    told: str
     difference: float | None = None
     p: float | None = None
     alpha: float | None = None
+    by: Literal["gain", "tie", "no_worse"] | None = None
+    margin: float = 0.0
+    n: int = 0
     event: Literal["decided"] = "decided"
 
 
@@ -107,6 +126,38 @@ class Refused:
     step: str
     reason: str
     event: Literal["refused"] = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """What the independent reviewer said of a variant; `status` is `pass`, `block`, `unfounded` or `none`."""
+
+    variant: str
+    status: str
+    check: str
+    reason: str
+    path: str
+    usage: Usage
+    event: Literal["reviewed"] = "reviewed"
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """Two arms of the baseline on validation: the share of `n` cases that differ, and how far the means do."""
+
+    discordant: float
+    difference: float
+    n: int
+    event: Literal["noise_floor"] = "noise_floor"
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What the agent took from a variant, in its own words."""
+
+    variant: str
+    lesson: str
+    event: Literal["learned"] = "learned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +178,11 @@ class SearchEnded:
 
 @dataclass(frozen=True, slots=True)
 class OpenedTest:
-    """The test split is about to be read, for these variants and never again."""
+    """The test split is about to be read, for these variants and never again: look number `look`, at level `alpha`."""
 
     variants: tuple[str, ...]
+    look: int
+    alpha: float
     event: Literal["opened_test"] = "opened_test"
 
 
@@ -140,8 +193,8 @@ class Finished:
 
 
 Event = (
-    Started | SessionStarted | SessionEnded | Evaluated | Submitted | Decided | Refused | LevelOpened
-    | SearchEnded | OpenedTest | Finished
+    Started | SessionStarted | SessionEnded | Evaluated | NoiseFloor | Submitted | Reviewed | Decided | Refused
+    | Learned | LevelOpened | SearchEnded | OpenedTest | Finished
 )  # fmt: skip
 
 
@@ -171,6 +224,13 @@ class Attempt:
     difference: float | None
     looked: bool
     """Whether validation was asked."""
+    told: str = ""
+    by: str | None = None
+    margin: float = 0.0
+    lines: int = 0
+    novelty: float = 1.0
+    lesson: str = ""
+    review: Reviewed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +240,15 @@ class State:
     incumbent: str = "000"
     open_levels: tuple[Level, ...] = ()
     attempts: tuple[Attempt, ...] = ()
-    evaluations: dict[tuple[str, Split, int | None], Evaluated] = field(default_factory=dict)
+    evaluations: dict[EvaluationKey, Evaluated] = field(default_factory=dict)
     sessions: tuple[SessionEnded, ...] = ()
     sessions_started: int = 0
     agent_isolation: tuple[str, ...] = ()
     open_ends: tuple[str, ...] = ()
     search_ended: SearchEnded | None = None
-    test_opened: bool = False
+    noise: NoiseFloor | None = None
+    test: OpenedTest | None = None
+    review_usage: Usage = field(default_factory=Usage)
     finished: Finished | None = None
     started_at: float = 0.0
 
@@ -204,7 +266,18 @@ class State:
 
     def evaluated(self, variant: str, split: Split) -> Evaluated | None:
         """The evaluation of a variant on a whole split, if there is one."""
-        return self.evaluations.get((variant, split, None))
+        return self.evaluations.get((variant, split, None, 0))
+
+    @property
+    def accepted_looks(self) -> tuple[bool, ...]:
+        """Of each decided look at validation, in order, whether it found a gain."""
+        decided = (attempt for attempt in self.attempts if attempt.looked and attempt.verdict is not None)
+        return tuple(attempt.by == "gain" for attempt in decided)
+
+    @property
+    def tolerated(self) -> float:
+        """The loss that was tolerated so far for simpler variants."""
+        return sum(attempt.margin for attempt in self.attempts)
 
     def level_of(self, variant: str) -> Level | None:
         """The highest level at which a variant differs from the baseline, over all its accepted ancestors."""
@@ -220,7 +293,7 @@ class State:
     def usage(self, purpose: Literal["task", "optimizer"]) -> Usage:
         if purpose == "task":
             return sum((done.paid for done in self.evaluations.values()), Usage())
-        return sum((session.usage for session in self.sessions), Usage())
+        return sum((session.usage for session in self.sessions), self.review_usage)
 
 
 def fold(state: State, entry: Entry) -> State:
@@ -238,32 +311,47 @@ def fold(state: State, entry: Entry) -> State:
         case SessionEnded() as ended:
             return replace(state, sessions=(*state.sessions, ended))
         case Evaluated() as done:
-            return replace(state, evaluations=state.evaluations | {(done.variant, done.split, done.limit): done})
+            return replace(state, evaluations=state.evaluations | {_key(done): done})
         case Submitted() as new:
             attempt = Attempt(new.variant, new.parent, new.level, new.hypothesis, new.technique, new.step,
-                              verdict=None, reason="", difference=None, looked=True)  # fmt: skip
+                              verdict=None, reason="", difference=None, looked=True, lines=new.lines,
+                              novelty=new.novelty)  # fmt: skip
             return replace(state, attempts=(*state.attempts, attempt))
         case Refused() as new:
             attempt = Attempt(new.variant, new.parent, new.level, new.hypothesis, new.technique, new.step,
-                              verdict="rejected", reason=new.reason, difference=None, looked=False)  # fmt: skip
+                              verdict="rejected", reason=new.reason, difference=None, looked=False,
+                              told=new.reason)  # fmt: skip
             return replace(state, attempts=(*state.attempts, attempt))
         case Decided() as verdict:
-            attempts = tuple(
-                replace(old, verdict=verdict.verdict, reason=verdict.reason, difference=verdict.difference)
-                if old.variant == verdict.variant
-                else old
-                for old in state.attempts
-            )
+            attempts = _changed(
+                state, verdict.variant, verdict=verdict.verdict, reason=verdict.reason, told=verdict.told,
+                difference=verdict.difference, by=verdict.by, margin=verdict.margin,
+            )  # fmt: skip
             incumbent = verdict.variant if verdict.verdict == "accepted" else state.incumbent
             return replace(state, attempts=attempts, incumbent=incumbent)
+        case Reviewed() as seen:
+            attempts = _changed(state, seen.variant, review=seen)
+            return replace(state, attempts=attempts, review_usage=state.review_usage + seen.usage)
+        case NoiseFloor() as noise:
+            return replace(state, noise=noise)
+        case Learned() as learned:
+            return replace(state, attempts=_changed(state, learned.variant, lesson=learned.lesson))
         case LevelOpened() as opened:
             return replace(state, open_levels=(*state.open_levels, opened.level))
         case SearchEnded() as ended_search:
             return replace(state, search_ended=ended_search)
-        case OpenedTest():
-            return replace(state, test_opened=True)
+        case OpenedTest() as opened_test:
+            return replace(state, test=opened_test)
         case Finished() as finished:
             return replace(state, finished=finished)
+
+
+def _key(done: Evaluated) -> EvaluationKey:
+    return done.variant, done.split, done.limit, done.trial
+
+
+def _changed(state: State, variant: str, **fields: Any) -> tuple[Attempt, ...]:
+    return tuple(replace(old, **fields) if old.variant == variant else old for old in state.attempts)
 
 
 class Journal:

@@ -10,6 +10,8 @@ from fapo.records import LEVELS, Level
 
 PLATEAU = 3
 """Rejected variants in a row, with distinct techniques, after which the open levels count as tried."""
+NOVEL = 0.2
+"""How far a variant's change must be from earlier ones to count as another technique, whatever it is called."""
 LARGER_PART = 0.5
 
 
@@ -20,10 +22,14 @@ class LevelDecision:
 
 
 def plateau(attempts: tuple[Attempt, ...]) -> bool:
-    """Whether the last PLATEAU validated variants were all rejected, each with a technique of its own."""
+    """Whether the last PLATEAU validated variants were all rejected, each with a technique of its own.
+
+    Its own by what the agent calls it, and by what it changes.
+    """
     looked = [attempt for attempt in attempts if attempt.looked][-PLATEAU:]
     techniques = {attempt.technique.strip().casefold() for attempt in looked}
-    return len(techniques) == PLATEAU and all(attempt.verdict == "rejected" for attempt in looked)
+    rejected = all(attempt.verdict == "rejected" and attempt.novelty >= NOVEL for attempt in looked)
+    return len(techniques) == PLATEAU and rejected
 
 
 def prompts_tried(state: State) -> bool:
@@ -53,7 +59,18 @@ def decide_level(level: Level, state: State, scope: tuple[Level, ...], shares: M
             True,
             f"prompts were tried, and attribution places {outside:.0%} of the remaining loss outside the open levels",
         )
-    return LevelDecision(False, f"attribution places only {outside:.0%} of the remaining loss outside the open levels")
+    unidentified = shares.get("unidentified", 0.0)
+    if plateau(state.attempts) and outside + unidentified > LARGER_PART:
+        return LevelDecision(
+            True,
+            f"{PLATEAU} different techniques were rejected in a row; attribution cannot place {unidentified:.0%} of "
+            f"the remaining loss, and {outside:.0%} lies outside the open levels",
+        )
+    return LevelDecision(
+        False,
+        f"attribution places only {outside:.0%} of the remaining loss outside the open levels, and cannot place "
+        f"{unidentified:.0%}, which {PLATEAU} different techniques rejected in a row would make count",
+    )
 
 
 def _not_yet(state: State, why: str) -> str:

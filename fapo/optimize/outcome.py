@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fapo.evaluation.evaluate import Evaluation
 from fapo.optimize.run import BASELINE, Run
-from fapo.optimize.tools import detectable_gain
 from fapo.records import Split, Usage
 from fapo.report.patch import unified_patch
 from fapo.report.run_summary import (
@@ -12,8 +11,10 @@ from fapo.report.run_summary import (
     Best,
     Gain,
     Means,
+    Noise,
     RunSummary,
     Spending,
+    TestLookFacts,
     VariantRow,
     run_markdown,
 )
@@ -32,7 +33,7 @@ async def conclude(run: Run, *, optimizer_model: str) -> RunSummary:
         write_atomic(patch, unified_patch(run.snapshot(BASELINE), run.snapshot(best)))
     last = state.sessions[-1] if state.sessions else None
     summary = RunSummary(
-        status="improved" if improved else "no_gain",
+        status=state.finished.status if state.finished else "no_gain",
         why=state.search_ended.why,
         pipeline=run.project.spec.name,
         note=run.project.sample_note,
@@ -47,7 +48,11 @@ async def conclude(run: Run, *, optimizer_model: str) -> RunSummary:
         test_gain=await _gain(run, best, "test") if improved else None,
         variants=tuple(_rows(run)),
         looks=state.looks,
-        detectable_gain=detectable_gain(run),
+        detectable_gain=run.detectable_gain(),
+        noise=None if state.noise is None else Noise(state.noise.discordant, state.noise.difference, state.noise.n),
+        acceptance=f"{run.config.accept} at {run.config.error:g}",
+        test_look=None if state.test is None else TestLookFacts(state.test.look, state.test.alpha, str(run.lock_home)),
+        saved=_saved(run),
         levels=state.open_levels,
         usage=Spending(state.usage("task"), Usage(), state.usage("optimizer")),
         agent=AgentFacts(
@@ -78,7 +83,14 @@ async def _gain(run: Run, best: str, split: Split) -> Gain:
     candidate: Evaluation = await run.evaluate(best, split)
     baseline = await run.evaluate(BASELINE, split)
     found = paired_comparison(candidate.values, baseline.values, clusters=run.project.clusters(split))
-    return Gain(found.difference, (found.low, found.high), found.p_two_sided, found.n, found.won, found.lost)
+    return Gain(found.difference, (found.low, found.high), found.p_two_sided, found.n, found.won, found.lost,
+                found.p_greater)  # fmt: skip
+
+
+def _saved(run: Run) -> float | None:
+    """The share of the variants' validation cases that the races did not need; None without a race."""
+    races = [done for a in run.state.attempts if (done := run.state.evaluated(a.variant, "validation")) is not None]
+    return 1 - sum(done.n for done in races) / sum(done.of for done in races) if races else None
 
 
 def _rows(run: Run) -> list[VariantRow]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from fapo import __version__
+from fapo import __version__, stats
+from fapo.acceptance import next_level
 from fapo.agent.protocol import AgentEvent
 from fapo.attribution.blame import Attribution
 from fapo.attribution.rules import attribute
@@ -18,6 +19,7 @@ from fapo.config import OptimizeConfig
 from fapo.data import split_digest
 from fapo.errors import ProviderError, UsageError
 from fapo.evaluation.evaluate import Evaluation, EvaluationPlan, Manifest, Observer, evaluate
+from fapo.evaluation.guards import Allowance, allowance
 from fapo.evaluation.project import Project, load_project
 from fapo.evaluation.request import write_cases
 from fapo.llm.budget import Budget
@@ -25,23 +27,28 @@ from fapo.llm.gateway import Gateway
 from fapo.optimize.events import (
     Decided,
     Evaluated,
+    EvaluationKey,
     Event,
     Journal,
+    Learned,
     LevelOpened,
+    NoiseFloor,
     Refused,
     Started,
     State,
     Submitted,
 )
-from fapo.optimize.judge import judge
+from fapo.optimize.judge import Arm, Question, change_words, judge, novelty, race_order, settled
 from fapo.optimize.levels import LevelDecision, decide_level, initial_levels
 from fapo.optimize.workspace import Workspace
 from fapo.pipeline.check import check_pipeline
 from fapo.pipeline.spec import load_spec
 from fapo.records import Case, Level, Split, Usage
+from fapo.review.changes import changed_level
 from fapo.review.gate import Review, ReviewContext, review
 from fapo.review.leaks import LeakIndex
 from fapo.store.files import make_directory, read_json, write_atomic
+from fapo.store.testlock import close_look, lock_home, open_look, require_look
 from fapo.store.variants import Snapshot, freeze_snapshot, snapshot_digest, take_snapshot
 
 BASELINE = "000"
@@ -88,7 +95,7 @@ class Run:
         self._gateway = gateway
         self._budget = budget
         self._leaks = LeakIndex.build([*project.cases("train"), *project.cases("validation"), *project.cases("test")])
-        self._evaluations: dict[tuple[str, Split, int | None], Evaluation] = {}
+        self._evaluations: dict[EvaluationKey, Evaluation] = {}
         self._attributions: dict[str, Attribution] = {}
         self._lock = asyncio.Lock()
 
@@ -118,15 +125,26 @@ class Run:
 
     # -- evaluations
 
-    async def evaluate(self, variant: str, split: Split, *, limit: int | None = None) -> Evaluation:
+    async def evaluate(
+        self,
+        variant: str,
+        split: Split,
+        *,
+        limit: int | None = None,
+        trial: int = 0,
+        only: Collection[str] | None = None,
+    ) -> Evaluation:
         """Evaluate a variant on a split, or read back what was evaluated before.
 
-        Raises ProviderError while cases are undecided.
+        `trial` numbers a second arm; with `only`, no other cases are run now. Raises ProviderError while cases are
+        undecided.
         """
-        if (variant, split, limit) in self._evaluations:
-            return self._evaluations[variant, split, limit]
         cases = self.project.cases(split)[:limit]
-        name = f"{variant}-{split}" + ("" if limit is None else f"-{limit}")
+        wanted = {case.id for case in cases} if only is None else set(only)
+        key = (variant, split, limit, trial)
+        if key in self._evaluations and wanted <= self._evaluations[key].values.keys():
+            return self._evaluations[key]
+        name = f"{variant}-{split}" + ("" if limit is None else f"-{limit}") + (f"-arm{trial}" if trial else "")
         directory = self.variant_dir(variant)
         spec = load_spec(directory)
         models = self.project.spec.models
@@ -141,14 +159,16 @@ class Run:
             trials=1,
             models=models,
             sample=self.project.sample_note,
+            first_trial=trial,
         )
         target = self.directory / "evaluations" / name
         plan = EvaluationPlan(directory, spec, cases, self.project.score, manifest, target,
-                              self.config.concurrency, self.config.isolation)  # fmt: skip
+                              self.config.concurrency, self.config.isolation, self.project.benchmark.guards,
+                              self._allowance(variant))  # fmt: skip
         write_cases(target, cases, self.project.clusters(split))
-        observer = self.narrator.evaluating(f"{variant} on {split}", len(cases))
+        observer = self.narrator.evaluating(f"{variant} on {split}", len(wanted))
         try:
-            evaluation = await evaluate(plan, self._gateway, observer)
+            evaluation = await evaluate(plan, self._gateway, observer, only=None if only is None else wanted)
         finally:
             self.narrator.evaluated()
         if undecided := evaluation.failed("provider"):
@@ -157,12 +177,32 @@ class Run:
                 f"{len(undecided)} cases are undecided, since the provider failed: {undecided[0].failure.message}; "
                 "resume the run to decide them"
             )
-        if (variant, split, limit) not in self.state.evaluations:
+        known = self.state.evaluations.get(key)
+        if known is None or known.n < len(evaluation.values):
             failures = len(evaluation.failed("pipeline"))
             self.log(Evaluated(variant, split, limit, evaluation.mean, len(evaluation.values), failures,
-                               evaluation.usage, evaluation.isolation))  # fmt: skip
-        self._evaluations[variant, split, limit] = evaluation
+                               evaluation.usage, evaluation.isolation, evaluation.demand, len(cases),
+                               trial))  # fmt: skip
+        self._evaluations[key] = evaluation
         return evaluation
+
+    def _allowance(self, variant: str) -> Allowance | None:
+        """What a case of a variant may take, by the benchmark's guards; of the baseline, anything."""
+        if variant == BASELINE:
+            return None
+        done = self.state.evaluated(BASELINE, "train") or self.state.evaluated(BASELINE, "validation")
+        return allowance(self.project.benchmark.guards, done.demand, done.n) if done else None
+
+    async def noise_floor(self) -> NoiseFloor:
+        """How far the baseline differs from itself on validation, by a second arm, whose replies the cache has not."""
+        if self.state.noise is None:
+            first = (await self.evaluate(BASELINE, "validation")).values
+            second = (await self.evaluate(BASELINE, "validation", trial=1)).values
+            changed = [second[case] - first[case] for case in first]
+            differ = sum(abs(change) > 1e-12 for change in changed) / len(changed)
+            self.log(NoiseFloor(differ, sum(changed) / len(changed), len(changed)))
+        assert self.state.noise is not None
+        return self.state.noise
 
     async def attribution(self) -> Attribution:
         """Where the incumbent loses its score on train."""
@@ -201,18 +241,14 @@ class Run:
                 return refused
             self.freeze(variant, snapshot)
             look = self.state.looks + 1
-            self.log(
-                Submitted(
-                    variant,
-                    incumbent,
-                    snapshot_digest(snapshot),
-                    found.level,
-                    hypothesis,
-                    technique,
-                    step,
-                    look,
-                )
-            )
+            lines = sum(file.added_lines + file.removed_lines for file in changed_level(
+                self.snapshot(incumbent), snapshot).files)  # fmt: skip
+            change = change_words(self.snapshot(incumbent), snapshot)
+            earlier = [
+                change_words(self.snapshot(a.parent), self.snapshot(a.variant)) for a in self.state.attempts if a.looked
+            ]
+            self.log(Submitted(variant, incumbent, snapshot_digest(snapshot), found.level, hypothesis, technique, step,
+                               look, lines, round(novelty(change, earlier), 3)))  # fmt: skip
             return await self.decide(variant)
 
     def review(self, snapshot: Snapshot) -> Review:
@@ -241,14 +277,60 @@ class Run:
 
     async def decide(self, variant: str) -> Decided:
         """Ask validation about a submitted variant, and log the verdict."""
-        attempt = self.state.attempt(variant)
-        look = [a.variant for a in self.state.attempts if a.looked].index(variant) + 1
-        incumbent = await self.evaluate(attempt.parent, "validation")
-        candidate = await self.evaluate(variant, "validation")
-        verdict = judge(variant, candidate.values, incumbent.values, clusters=self.project.clusters("validation"),
-                        look=look, config=self.config)  # fmt: skip
+        parent = self.state.attempt(variant).parent
+        cases = self.project.cases("validation")
+        clusters = self.project.clusters("validation")
+        question = Question(variant, self.next_level(), self.state.tolerated, self.config, clusters, len(cases))
+        digests = ":".join(snapshot_digest(self.snapshot(each)) for each in (parent, variant))
+        seen: list[str] = []
+        early = None
+        for block in race_order((case.id for case in cases), clusters, seed=f"{digests}:{self.state.looks}"):
+            seen += block
+            incumbent, candidate = await self._arm(parent, seen), await self._arm(variant, seen)
+            early = settled(question, candidate, incumbent) if len(seen) < len(cases) else None
+            if early is not None:
+                break
+        verdict = judge(question, candidate, incumbent, early=early)
         self.log(verdict)
+        if verdict.verdict == "accepted" and self.config.target is not None:
+            await self.evaluate(variant, "validation")
         return verdict
+
+    async def _arm(self, variant: str, cases: Collection[str]) -> Arm:
+        evaluation = await self.evaluate(variant, "validation", only=cases)
+        chosen = set(cases)
+        values = {case: value for case, value in evaluation.values.items() if case in chosen}
+        demand = sum((result.demand for result in evaluation.results if result.case_id in chosen), Usage())
+        return Arm(values, demand, sum(map(len, self.snapshot(variant).values())))
+
+    def next_level(self) -> float:
+        """What the p value of the next look at validation must not exceed."""
+        return next_level(self.config.accept, self.config.error, self.config.max_variants, self.state.accepted_looks)
+
+    def detectable_gain(self) -> float:
+        """The smallest true gain that the first look at validation would find with 80 % power."""
+        n, known = self._known_of_validation()
+        return stats.detectable_gain(n, **known)
+
+    def cases_needed(self, gain: float) -> int:
+        """How many validation cases the first look would need to find a true `gain` with 80 % power."""
+        _, known = self._known_of_validation()
+        return stats.cases_needed(gain, **known)
+
+    def _known_of_validation(self) -> tuple[int, Mapping[str, Any]]:
+        """Cases, and what the power depends on. Noise counts as measured, but not as less than what is usual."""
+        done = self.state.evaluated(BASELINE, "validation")
+        assert done is not None
+        level = next_level(self.config.accept, self.config.error, self.config.max_variants, ())
+        usual = 2 * done.mean * (1 - done.mean) * (1 - stats.CORRELATION)
+        noise = max(self.state.noise.discordant if self.state.noise else 0.0, usual)
+        return done.n, {"alpha": min(level, 0.5), "baseline": done.mean, "discordance": noise}
+
+    def learn(self, variant: str, lesson: str) -> None:
+        """Take down what the agent learned from a variant. Raises UsageError for a variant that there is not."""
+        if not any(attempt.variant == variant for attempt in self.state.attempts):
+            raise UsageError(f"there is no variant {variant}")
+        self.log(Learned(variant, lesson))
 
     async def request_level(self, level: Level) -> LevelDecision:
         """Open a level, if the program's own numbers say so."""
@@ -281,6 +363,36 @@ class Run:
             incumbent = await self.evaluate(self.state.incumbent, "train")
             traces = self.workspace.write_traces(draft, evaluation.records, self.case_map("train"))
             return evaluation, incumbent, traces
+
+    def open_test(self) -> tuple[int, float]:
+        """Enter this run's look at test in `fapo.lock`, before a case of it is read: its number and its level."""
+        return open_look(self.lock_home, run=self.directory.name, test=self._test_digest(), standin=self.is_standin)
+
+    async def confirm(self, best: str) -> bool:
+        """Run baseline and best on test, and say whether test confirms that best is better."""
+        assert self.state.test is not None
+        baseline, candidate = [await self.evaluate(variant, "test") for variant in (BASELINE, best)]
+        found = stats.paired_comparison(candidate.values, baseline.values, clusters=self.project.clusters("test"))
+        confirmed = found.difference > 0 and found.p_greater <= self.state.test.alpha
+        close_look(self.lock_home, run=self.directory.name, test=self._test_digest(), p=found.p_greater,
+                   confirmed=confirmed)  # fmt: skip
+        return confirmed
+
+    def require_test_look(self) -> None:
+        """Raise UsageError where the test cases can show nothing more."""
+        if not self.is_standin:
+            require_look(self.lock_home, test=self._test_digest(), run=self.directory.name)
+
+    @property
+    def is_standin(self) -> bool:
+        return self.project.sample_note is not None
+
+    @property
+    def lock_home(self) -> Path:
+        return lock_home(self.source, self.directory.parent)
+
+    def _test_digest(self) -> str:
+        return split_digest(self.project.cases("test"))
 
     def charge_optimizer(self, usage: Usage) -> None:
         """Count an agent session against the budget, so that task calls stop in time."""

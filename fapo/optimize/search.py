@@ -16,7 +16,7 @@ from fapo.agent.protocol import Agent, AgentResult, AgentTask
 from fapo.errors import AgentError, CredentialsError
 from fapo.optimize.events import Decided, Finished, OpenedTest, SearchEnded, SessionEnded, SessionStarted
 from fapo.optimize.run import BASELINE, Run, begin
-from fapo.optimize.tools import Toolbox, detectable_gain
+from fapo.optimize.tools import Toolbox
 from fapo.optimize.workspace import editable
 from fapo.records import Usage
 
@@ -24,6 +24,8 @@ MAX_IDLE_SESSIONS = 2
 """Sessions in a row that end without a new submission or `finish` before the run gives up on the agent."""
 MAX_TURNS = 400
 STALL_S = 600.0
+SMALL_GAIN = 0.05
+"""A gain that users hope to see; how many cases that takes is told where validation has fewer."""
 FIRST_PROMPT = "Optimize the pipeline. Begin with the ledger, `status` and `attribution`."
 
 _PLAYBOOK = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -50,6 +52,8 @@ class Search:
         if run.state.search_ended is None:
             await run.evaluate(BASELINE, "validation")
             await run.evaluate(BASELINE, "train")
+            if run.config.noise_floor:
+                await run.noise_floor()
             run.narrator.note(_outlook(run))
             if (open_question := run.state.undecided) is not None:
                 await run.decide(open_question.variant)
@@ -74,7 +78,8 @@ class Search:
                     f"the agent ended {idle} sessions without a submission: {result.error or result.status}"
                 )
         if (unjudged := run.state.undecided) is not None:
-            run.log(Decided(unjudged.variant, "rejected", f"not judged: {stop[1]}"))
+            why = f"not judged: {stop[1]}"
+            run.log(Decided(unjudged.variant, "rejected", why, why))
         run.log(SearchEnded(*stop))
 
     async def _session(self) -> tuple[Toolbox, AgentResult]:
@@ -139,18 +144,25 @@ class Search:
         if best == BASELINE:
             run.log(Finished("no_gain"))
             return
-        if not run.state.test_opened:
-            run.log(OpenedTest((BASELINE, best)))
-        await run.evaluate(BASELINE, "test")
-        await run.evaluate(best, "test")
-        run.log(Finished("improved"))
+        await run.evaluate(best, "validation")
+        if run.state.test is None:
+            number, level = run.open_test()
+            run.log(OpenedTest((BASELINE, best), number, level))
+        confirmed = await run.confirm(best)
+        run.log(Finished("improved" if confirmed else "unconfirmed"))
 
 
 def _outlook(run: Run) -> str:
     """What validation can show, and what all variants would cost in task calls."""
     done = run.state.evaluated(BASELINE, "validation")
     assert done is not None
-    gain = f"one look at validation ({done.n} cases) can detect a gain of {100 * detectable_gain(run):.1f} points"
+    least = run.detectable_gain()
+    gain = f"one look at validation ({done.n} cases) finds a true gain of {100 * least:.1f} points four times in five"
+    if (noise := run.state.noise) is not None:
+        twice = f"two runs of the same pipeline differ on {noise.discordant:.0%} of the cases"
+        gain = f"{twice}, and by {100 * noise.difference:+.1f} points; {gain}"
+    if least > SMALL_GAIN:
+        gain += f"; for {100 * SMALL_GAIN:.0f} points it would take {run.cases_needed(SMALL_GAIN):,} cases"
     if done.paid.cost_usd is None:
         return f"{gain}; the price of the task model is unknown"
     cases = run.config.max_variants * done.n + 2 * len(run.project.cases("test"))

@@ -6,7 +6,6 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from fapo import stats
 from fapo.agent.protocol import AgentTool
 from fapo.errors import FapoError, UsageError
 from fapo.optimize.events import Decided
@@ -66,6 +65,12 @@ class Toolbox:
                 submit,
                 self._submit,
             ),
+            self._tool(
+                "learned",
+                "Write into the ledger what a variant taught you, for later sessions; one sentence.",
+                {"variant": text, "lesson": text},
+                self._learned,
+            ),
             self._tool("request_level", "Ask fapo to open a level.", level, self._request_level),
             self._tool("finish", "End the optimization.", {"summary": text}, self._finish),
         )
@@ -96,7 +101,8 @@ class Toolbox:
     async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         run, state = self._run, self._run.state
         train = await run.evaluate(state.incumbent, "train")
-        validation = await run.evaluate(state.incumbent, "validation")
+        validation = state.evaluated(state.incumbent, "validation")
+        assert validation is not None
         snapshot = run.snapshot(state.incumbent)
         return {
             "pipeline": run.project.spec.name,
@@ -111,15 +117,16 @@ class Toolbox:
             ],
             "files": [{"path": f"pipeline/{path}", "bytes": len(content)} for path, content in snapshot.items()],
             "train": {"n": len(train.values), "mean": round(train.mean, 4), "failures": len(train.failed("pipeline"))},
-            "validation": {"n": len(validation.values), "mean": round(validation.mean, 3)},
+            "validation": {"n": validation.n, "of": validation.of, "mean": round(validation.mean, 2)},
             "variants_left": self._variants_left(),
             "tried": [
                 {"variant": a.variant, "level": a.level, "technique": a.technique, "step": a.step, "verdict": a.verdict,
-                 "difference": None if a.difference is None else round(a.difference, 3)}
+                 "difference": None if a.difference is None else round(a.difference, 2)}
                 for a in state.attempts
             ],
             "target": run.config.target,
-            "detectable_gain": round(detectable_gain(run), 3),
+            "detectable_gain": round(run.detectable_gain(), 3),
+            "looks": state.looks,
             "usd_left": run.dollars_left(),
         }  # fmt: skip
 
@@ -177,8 +184,8 @@ class Toolbox:
             "variant": verdict.variant,
             "level": attempt.level,
             "verdict": attempt.verdict,
-            "reason": attempt.reason,
-            "difference": None if attempt.difference is None else round(attempt.difference, 3),
+            "reason": attempt.told,
+            "difference": None if attempt.difference is None else round(attempt.difference, 2),
             "open_levels": list(run.state.open_levels),
             "variants_left": self._variants_left(),
             "workspace": f"incumbent {run.state.incumbent} restored" if judged and not accepted else "kept",
@@ -195,17 +202,14 @@ class Toolbox:
             "open_levels": list(self._run.state.open_levels),
         }
 
+    async def _learned(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self._run.learn(str(arguments["variant"])[:20], str(arguments["lesson"])[:500])
+        self._run.workspace.write_ledger(self._run.state)
+        return {"noted": True}
+
     async def _finish(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self.finished = str(arguments["summary"])[:2000]
         return {"finished": True}
 
     def _variants_left(self) -> int:
         return 0 if self._run.why_stop() is not None else self._run.config.max_variants - self._run.state.looks
-
-
-def detectable_gain(run: Run) -> float:
-    """The smallest true gain that the first look at validation would detect with 80 % power."""
-    done = run.state.evaluated("000", "validation")
-    assert done is not None
-    alpha = stats.spend(run.config.alpha, 1, run.config.max_variants) if run.config.accept == "spend" else 0.5
-    return stats.detectable_gain(done.n, alpha=alpha, baseline=done.mean)

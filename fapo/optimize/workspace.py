@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fapo.optimize.events import State
-from fapo.records import Case, CaseRecord, Level
+from fapo.records import Case, CaseRecord, Level, Usage
 from fapo.report.trace_text import trace_markdown
 from fapo.store.files import to_json, write_atomic, write_file
 from fapo.store.variants import Snapshot, take_snapshot, write_snapshot
@@ -71,11 +71,13 @@ class Workspace:
         """What was tried so far and what became of it."""
         lines = [
             "# Ledger", "", f"Incumbent: {state.incumbent}. Open levels: {', '.join(state.open_levels)}.", "",
-            "| variant | parent | level | step | technique | hypothesis | verdict | validation difference | reason |",
-            "|---|---|---|---|---|---|---|--:|---|",
+            "| variant | parent | level | step | technique | hypothesis | lines | verdict | difference | reason | paid "
+            "| learned |",
+            "|---|---|---|---|---|---|--:|---|--:|---|--:|---|",
         ]  # fmt: skip
         for a in state.attempts:
-            difference = "" if a.difference is None else f"{a.difference:+.3f}"
+            difference = "" if a.difference is None else f"{a.difference:+.2f}"
+            done = state.evaluated(a.variant, "validation")
             cells = (
                 a.variant,
                 a.parent,
@@ -83,9 +85,12 @@ class Workspace:
                 a.step,
                 a.technique,
                 a.hypothesis,
+                str(a.lines or ""),
                 a.verdict or "",
                 difference,
-                a.reason,
+                a.told,
+                _paid(done.paid) if done else "",
+                a.lesson,
             )
             lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
         write_atomic(self.directory / "ledger.md", "\n".join(lines) + "\n")
@@ -106,6 +111,10 @@ def _feedback(record: CaseRecord) -> str:
     if record.failure is not None:
         return _cell(f"{record.failure.owner} failure, {record.failure.kind}: {record.failure.message}")
     return _cell(record.score.feedback if record.score else "")
+
+
+def _paid(usage: Usage) -> str:
+    return f"{usage.llm_calls} calls" + ("" if usage.cost_usd is None else f", ${usage.cost_usd:.2f}")
 
 
 def _cell(text: str) -> str:

@@ -46,6 +46,7 @@ class PipelineSpec(BaseModel):
     data: InlineData | None = None
     score: str | None = Field(None, description="Name of a built-in score function, or a path to a Python file.")
     closed_labels: bool = Field(False, description="Expected answers are a closed public set, such as class names.")
+    guards: dict[str, Any] = Field(default_factory=dict, description="Guards of `data:`, as in benchmark.yaml.")
     models: dict[str, str] = Field(description="Role to LiteLLM model string; `task` is required.")
     params: dict[str, Any] = Field(default_factory=dict, description="The parameter level: `ctx.params` in code.")
     scope: tuple[Level, ...] = Field(LEVELS, description="Levels that an optimization may open.")

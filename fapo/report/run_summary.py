@@ -17,10 +17,27 @@ class Gain:
     n: int
     won: int
     lost: int
+    p_greater: float
 
-    @property
-    def significant(self) -> bool:
-        return self.mean > 0 and self.p < 0.05
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Two runs of the same pipeline on validation: the share of `n` cases that differ, and the means' difference."""
+
+    discordant: float
+    difference: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class TestLookFacts:
+    """Which look at these test cases this was, the level that its one-sided p had to reach, and where that is kept."""
+
+    __test__ = False
+
+    number: int
+    alpha: float
+    lock: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +108,10 @@ class RunSummary:
     variants: tuple[VariantRow, ...]
     looks: int
     detectable_gain: float
+    noise: Noise | None
+    acceptance: str
+    test_look: TestLookFacts | None
+    saved: float | None
     levels: tuple[Level, ...]
     usage: Spending
     agent: AgentFacts
@@ -112,7 +133,7 @@ def verdict_sentence(summary: RunSummary) -> str:
     gain = summary.test_gain
     assert gain is not None
     figures = f"{describe_gain(gain)}"
-    if gain.significant:
+    if summary.status == "improved":
         return f"Variant {summary.best.variant} ({summary.best.level}) is better than the baseline on test: {figures}."
     best = f"Variant {summary.best.variant} ({summary.best.level})"
     return f"{best} won on validation, but test does not confirm it: {figures}."
@@ -154,7 +175,10 @@ def run_markdown(summary: RunSummary) -> str:
         lines.append("| " + " | ".join(" ".join(cell.replace("|", "/").split()) for cell in cells) + " |")
     lines += ["", "## How it was measured", "",
               f"- Levels opened: {', '.join(summary.levels)}.",
-              f"- Smallest gain that one look at validation could detect: {100 * summary.detectable_gain:.1f} points.",
+              f"- Accepted was by the rule {summary.acceptance}, in {summary.looks} looks at validation"
+              f"{'' if summary.saved is None else f'; races saved {summary.saved:.0%} of their cases'}.",
+              f"- A look finds a true gain of {100 * summary.detectable_gain:.1f} points four times in five.",
+              *_noise(summary.noise), *_test_look(summary.test_look),
               f"- Pipeline code was confined by: {summary.isolation}.",
               f"- Agent: {summary.agent.model}, claude-agent-sdk {summary.agent.sdk}, CLI {summary.agent.cli}, "
               f"{summary.agent.sessions} sessions; its process was confined by: {summary.agent.isolation or 'none'}.",
@@ -166,6 +190,19 @@ def run_markdown(summary: RunSummary) -> str:
                   f"The best variant lies in `{summary.best_dir}`. The patch against the baseline:",
                   "", f"    git apply --directory=PIPELINE_DIR {summary.patch}"]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _noise(noise: Noise | None) -> list[str]:
+    if noise is None:
+        return []
+    return [f"- Noise floor: two runs of the baseline differ on {noise.discordant:.0%} of {noise.n} cases, and by "
+            f"{100 * noise.difference:+.1f} points."]  # fmt: skip
+
+
+def _test_look(look: TestLookFacts | None) -> list[str]:
+    if look is None:
+        return []
+    return [f"- Test: look {look.number} at these cases; it confirms where one-sided p ≤ {look.alpha:g} (`fapo.lock`)."]
 
 
 def _mean(value: float | None) -> str:

@@ -11,9 +11,12 @@ from fapo.optimize.events import (
     Event,
     Finished,
     Journal,
+    Learned,
     LevelOpened,
+    NoiseFloor,
     OpenedTest,
     Refused,
+    Reviewed,
     SearchEnded,
     SessionEnded,
     SessionStarted,
@@ -30,29 +33,35 @@ from fapo.records import LEVELS, Usage
 ALL = LEVELS
 
 
-def submitted(variant: str, technique: str, *, level: str = "prompt", parent: str = "000") -> Submitted:
-    return Submitted(variant, parent, "digest", level, "because", technique, "classify", int(variant))  # type: ignore[arg-type]
+def submitted(
+    variant: str, technique: str, *, level: str = "prompt", parent: str = "000", novelty: float = 1.0
+) -> Submitted:
+    return Submitted(variant, parent, "digest", level, "because", technique, "classify", int(variant), 3, novelty)  # type: ignore[arg-type]
 
 
 def decided(variant: str, verdict: str) -> Decided:
-    return Decided(variant, verdict, "reason", 0.1, 0.01, 0.05)  # type: ignore[arg-type]
+    by = "gain" if verdict == "accepted" else None
+    return Decided(variant, verdict, "+10 points, p = 0.01", "better", 0.1, 0.01, 0.05, by)  # type: ignore[arg-type]
 
 
 STORY: tuple[Event, ...] = (
     Started(),
     LevelOpened("prompt", "from the start"),
-    Evaluated("000", "validation", None, 0.2, 300, 0, Usage(600, 0, 10, 10, 0.5), "landlock"),
-    Evaluated("000", "train", None, 0.3, 300, 1, Usage(600, 0, 10, 10, None), "landlock"),
+    Evaluated("000", "validation", None, 0.2, 300, 0, Usage(600, 0, 10, 10, 0.5), "landlock", Usage(), 300),
+    Evaluated("000", "train", None, 0.3, 300, 1, Usage(600, 0, 10, 10, None), "landlock", Usage(), 300),
+    NoiseFloor(0.1, -0.01, 300),
     SessionStarted(1, "full", ()),
     Refused("001", "000", None, "h", "role", "classify", "prompts/x.md: leaks"),
     submitted("002", "contract"),
+    Reviewed("002", "pass", "other", "", "", Usage(3, 0, 10, 10, 0.25)),
     decided("002", "accepted"),
+    Learned("002", "brevity helps"),
     LevelOpened("structure", "attribution"),
     submitted("003", "retrieve", level="structure", parent="002"),
     decided("003", "rejected"),
     SessionEnded(1, "finished", None, Usage(5, 0, 100, 10, 1.5), "0.2", "2.1"),
     SearchEnded("agent", "done"),
-    OpenedTest(("000", "002")),
+    OpenedTest(("000", "002"), 1, 0.01),
     Finished("improved"),
 )
 
@@ -95,11 +104,11 @@ def test_a_journal_cut_anywhere_goes_on_to_the_same_state(tmp_path: Path, kept: 
 def test_spending_is_divided_by_purpose_and_unknown_stays_unknown(tmp_path: Path) -> None:
     state = tell(tmp_path / "j", *STORY)
     assert state.usage("task") == Usage(1200, 0, 20, 20, None)
-    assert state.usage("optimizer").cost_usd == 1.5
+    assert state.usage("optimizer").cost_usd == 1.75
 
 
 def test_a_variant_that_was_frozen_and_not_judged_is_found_again(tmp_path: Path) -> None:
-    state = tell(tmp_path / "j", *STORY[:7])
+    state = tell(tmp_path / "j", *STORY[:8])
     assert state.undecided is not None
     assert state.undecided.variant == "002"
 
@@ -148,6 +157,35 @@ def test_three_rejections_of_one_technique_are_no_plateau() -> None:
     state = after(*[("role", "prompt", "rejected")] * 3)
     assert not decide_level("structure", state, ALL, OUTSIDE).granted
     assert not decide_level("parameter", state, ALL, OUTSIDE).granted
+
+
+def test_one_change_under_three_names_is_no_plateau() -> None:
+    state = State()
+    events: list[Event] = [Started(), LevelOpened("prompt", "start")]
+    for number, novelty in enumerate((1.0, 0.05, 0.1), 1):
+        events += [submitted(f"{number:03d}", f"idea {number}", novelty=novelty), decided(f"{number:03d}", "rejected")]
+    for event in events:
+        state = fold(state, Entry(1.0, event))
+    assert not decide_level("parameter", state, ALL, OUTSIDE).granted
+
+
+def test_loss_that_cannot_be_placed_opens_structure_only_after_a_plateau() -> None:
+    unknown = {"prompt": 0.2, "parameter": 0.0, "structure": 0.1, "unidentified": 0.7}
+    rejected = [("role", "prompt", "rejected"), ("contract", "prompt", "rejected"), ("evidence", "prompt", "rejected")]
+    assert not decide_level("structure", after(("contract", "prompt", "accepted")), ALL, unknown).granted
+    decision = decide_level("structure", after(*rejected), ALL, unknown)
+    assert decision.granted
+    assert "cannot place 70%" in decision.why
+
+
+def test_only_gains_count_as_acceptances_for_the_rule() -> None:
+    events: list[Event] = [submitted("001", "a"), decided("001", "accepted"), submitted("002", "b"),
+                           Decided("002", "accepted", "tie", "tie", 0.0, by="tie"), submitted("003", "c")]  # fmt: skip
+    state = State()
+    for event in events:
+        state = fold(state, Entry(1.0, event))
+    assert state.accepted_looks == (True, False)
+    assert state.incumbent == "002"
 
 
 def test_parameters_open_on_a_plateau_or_on_attribution() -> None:

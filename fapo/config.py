@@ -56,6 +56,7 @@ class OptimizeConfig(CallLimits):
     tolerance: float = Field(0, ge=0, lt=0.5, description="Score that simpler variants may cost, all in all.")
     max_cost_growth: float | None = Field(None, ge=0, description="Growth of a case's cost that must be worth it.")
     worth: float = Field(0.05, ge=0, le=1, description="Gain that makes a larger growth of cost worth it.")
+    teacher: str | None = Field(None, description="A stronger model, which shows what better prompts could reach.")
     noise_floor: bool = Field(True, description="Whether the baseline runs twice, to see how far equals differ.")
     review_agent: bool = Field(True, description="Whether a second agent reviews each variant.")
     isolation: Isolation = Field("auto", description="How pipeline code is confined.")

@@ -46,8 +46,7 @@ async def taken_over(serve: Serve) -> AsyncIterator[Path]:
         finally:
             taking.cancel()
             await sandbox.end()
-            with suppress(asyncio.CancelledError):
-                await taking
+            await asyncio.wait([taking])
 
 
 class _Sandbox:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from fapo.attribution.blame import Attribution
+    from fapo.attribution.replay import Replay
+    from fapo.config import CallLimits, Isolation
     from fapo.evaluation.evaluate import Manifest
     from fapo.evaluation.project import Project
 
@@ -17,11 +19,27 @@ def attribute_command(
     evaluation: Annotated[
         Path, typer.Argument(help="Directory of an evaluation, of `fapo eval` or of a run (RUN/evaluations/...).")
     ],
+    replay: Annotated[
+        bool,
+        typer.Option("--replay", help="Measure: run failing cases again with a step changed. Costs model calls."),
+    ] = False,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="A stronger model (a LiteLLM model string), which shows what better prompts could reach."),
+    ] = None,
+    cases: Annotated[int, typer.Option(min=1, help="Failing cases that --replay runs again at most.")] = 48,
+    budget_usd: Annotated[float | None, typer.Option(min=0, help="Limit on what this command spends.")] = None,
+    max_calls: Annotated[int | None, typer.Option(min=1, help="Limit on paid model calls.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on tokens of paid calls.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Model calls in flight at once.")] = 32,
+    isolation: Annotated[Literal["auto", "none"], typer.Option(help="How pipeline code is confined.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Divide the lost score among steps and levels, by rules over the traces of failing cases."""
+    """Divide the lost score among steps and levels: by rules over the traces of failing cases, or by replay."""
     from fapo.attribution.rules import attribute
     from fapo.cli.console import print_json
+    from fapo.cli.running import run_to_end
+    from fapo.config import CallLimits
     from fapo.errors import UsageError
     from fapo.evaluation.evaluate import load_decided, load_manifest
     from fapo.store.files import to_python
@@ -29,17 +47,98 @@ def attribute_command(
     directory = evaluation.parent if evaluation.name == "traces.jsonl" else evaluation
     manifest = load_manifest(directory)
     project = _project_of(directory, manifest)
-    cases = {case.id: case for case in project.cases(manifest.split)}
+    known = {case.id: case for case in project.cases(manifest.split)}
     records = list(load_decided(directory).values())
     if not records:
         raise UsageError("no case is decided; go on with `fapo eval --resume`", path=directory)
-    found = attribute(cases, records)
+    facts = {"pipeline": manifest.pipeline, "variant": manifest.variant, "split": manifest.split,
+             "evaluation_dir": str(directory), "note": manifest.sample}  # fmt: skip
+    if replay:
+        limits = CallLimits(budget_usd=budget_usd, max_calls=max_calls, max_tokens=max_tokens, concurrency=concurrency)
+        run_to_end(_replay(project, manifest, directory, teacher, cases, limits, isolation, facts if as_json else None))
+    if teacher is not None:
+        raise UsageError("--teacher belongs to --replay")
+    found = attribute(known, records)
     if as_json:
-        facts = {"pipeline": manifest.pipeline, "variant": manifest.variant, "split": manifest.split,
-                 "evaluation_dir": str(directory), "note": manifest.sample}  # fmt: skip
         print_json(facts | to_python(found))
     else:
         _show(found, manifest, directory)
+
+
+async def _replay(
+    project: Project,
+    manifest: Manifest,
+    directory: Path,
+    teacher: str | None,
+    most_cases: int,
+    limits: CallLimits,
+    isolation: Isolation,
+    facts: dict[str, Any] | None,
+) -> int:
+    from dataclasses import replace as changed
+
+    from fapo.attribution.counterfactual import resource_texts
+    from fapo.attribution.replay import replay
+    from fapo.cli.console import TerminalNarrator, print_json, say_unpriced, stderr
+    from fapo.config import read_environment
+    from fapo.evaluation.connect import connect
+    from fapo.evaluation.evaluate import EvaluationPlan, load_decided
+    from fapo.evaluation.replaying import replayer
+    from fapo.store.files import lock_directory, to_python
+
+    environment = read_environment()
+    console = stderr(plain=environment.plain)
+    project = changed(project, spec=project.spec.model_copy(update={"models": manifest.models}))
+    models = [*manifest.models.values(), *([teacher] if teacher else [])]
+    plan = EvaluationPlan(project.directory, project.spec, (), project.score, manifest, directory, limits.concurrency,
+                          isolation, project.benchmark.guards)  # fmt: skip
+    with lock_directory(directory):
+        async with connect(models, environment, limits=limits) as connection:
+            say_unpriced(console, connection.unpriced)
+            narrator = TerminalNarrator(console, plain=environment.plain)
+            try:
+                found = await replay(
+                    {case.id: case for case in project.cases(manifest.split)},
+                    list(load_decided(directory).values()),
+                    replayer(plan, connection.gateway, narrator.evaluating),
+                    teacher=teacher,
+                    resources=resource_texts(project.directory),
+                    most_cases=most_cases,
+                )
+            finally:
+                narrator.evaluated()
+    if facts is not None:
+        print_json(facts | {"teacher": teacher} | to_python(found))
+    else:
+        _show(found.attribution, manifest, directory)
+        _show_replay(found, teacher)
+    return 0
+
+
+def _show_replay(found: Replay, teacher: str | None) -> None:
+    from rich.markup import escape
+
+    from fapo.cli.console import dollars, stdout, table
+
+    console = stdout()
+    console.print()
+    columns = ("step", "changed", "turned", "of", "share (95 %)", "calls")
+    rows = table(*columns, right=lambda c: c in ("turned", "of", "calls"))
+    for each in found.headrooms:
+        shown = "–" if each.share is None else f"{each.share.mean:.0%} ({each.share.low:.0%} to {each.share.high:.0%})"
+        rows.add_row(escape(each.step), each.kind, str(each.turned), str(each.tried), shown, str(each.demand.llm_calls))
+    console.print(rows)
+    console.print("turned: of failing cases that succeed with the step changed; of `corrupt`, passing ones that fail")
+    for ceiling in found.ceilings:
+        console.print(f"level {ceiling.level} can reach a mean of {ceiling.mean:.3f} at most "
+                      f"({ceiling.low:.3f} to {ceiling.high:.3f})")  # fmt: skip
+    if teacher is None:
+        console.print("no --teacher was given: what better prompts could reach is not measured")
+    if found.unchanged:
+        console.print(f"cannot be replayed: {escape(', '.join(found.unchanged))}; the rules speak of them")
+    paid = f"{found.usage.llm_calls} calls, {found.usage.cached_calls} cached, {dollars(found.usage.cost_usd)}"
+    console.print(f"{found.replayed} of {found.failing} failing cases were replayed, {found.overlap:.0%} of them can "
+                  f"be turned at several steps; paid: {paid}")  # fmt: skip
 
 
 def _project_of(directory: Path, manifest: Manifest) -> Project:

@@ -21,6 +21,7 @@ from fapo.optimize.events import (
     LevelOpened,
     OpenedTest,
     Refused,
+    Replayed,
     Reviewed,
     SearchEnded,
     SessionEnded,
@@ -207,6 +208,9 @@ def _line(event: Event, state: State) -> str | None:
             return f"[yellow]reviewer blocks variant {e.variant}[/] ({escape(e.check)}): {escape(e.reason)}"
         case Reviewed() as e if e.status == "none":
             return f"[yellow]no review of variant {e.variant}[/]: {escape(e.reason)}"
+        case Replayed() as e:
+            shares = ", ".join(f"{level} {share:.0%}" for level, share in e.by_level.items())
+            return f"replayed {e.cases} failing cases of {e.variant}: {shares}  {_paid(e.paid)}"
         case Decided() as e:
             colour = "green" if e.verdict == "accepted" else "red"
             return f"[bold cyan]variant {e.variant}[/] [bold {colour}]{e.verdict}[/]: {e.reason}  {_spent(state)}"

@@ -46,6 +46,9 @@ def optimize_command(
         float | None, typer.Option(min=0, help="Reject what costs more by this share for less than --worth.")
     ] = None,
     worth: Annotated[float, typer.Option(min=0, max=1, help="Gain that is worth --max-cost-growth.")] = 0.05,
+    teacher: Annotated[
+        str | None, typer.Option(help="A stronger model; replay shows with it what better prompts could reach.")
+    ] = None,
     noise_floor: Annotated[bool, typer.Option(help="Run the baseline twice, to see how far equals differ.")] = True,
     concurrency: Annotated[int, typer.Option(min=1, help="Model calls in flight at once.")] = 32,
     max_calls: Annotated[int | None, typer.Option(min=1, help="Limit on paid model calls.")] = None,
@@ -73,7 +76,8 @@ def optimize_command(
              "scope": [level.strip() for level in scope.split(",")], "model": model, "optimizer_model": optimizer_model,
              "accept": accept, "concurrency": concurrency, "isolation": isolation, "max_calls": max_calls,
              "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm, "alpha": alpha, "min_gain": min_gain,
-             "tolerance": tolerance, "max_cost_growth": max_cost_growth, "worth": worth, "noise_floor": noise_floor}
+             "tolerance": tolerance, "max_cost_growth": max_cost_growth, "worth": worth, "noise_floor": noise_floor,
+             "teacher": teacher}
         )  # fmt: skip
     except ValidationError as error:
         first = error.errors()[0]
@@ -103,7 +107,7 @@ async def _optimize(
     else:
         project, config, source = reopen_run(resume)
     optimizer = optimizer_model_of(project.spec.models.values(), config.optimizer_model or project.spec.optimizer_model)
-    models = list(project.spec.models.values())
+    models = [*project.spec.models.values(), *([config.teacher] if config.teacher else [])]
     check_models(models)
     _check_agent(optimizer, environment)
     agent = ClaudeAgent(isolation=config.isolation)

@@ -11,6 +11,7 @@ from typing import Any
 
 from fapo.errors import PipelineError
 from fapo.evaluation.guards import Allowance
+from fapo.evaluation.intervention import Intervention
 from fapo.evaluation.timeline import Call, Timeline
 from fapo.llm.gateway import Gateway
 from fapo.pipeline.spec import PipelineSpec
@@ -30,11 +31,13 @@ class CaseRun:
     trial: int
     on_reply: Callable[[], None]
     allowance: Allowance | None = None
+    intervention: Intervention | None = None
     started: float = field(default_factory=time.monotonic)
     seen: list[Call] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     held_s: float = 0.0
     calls: int = 0
+    given: int = 0
     demand: Usage = field(default_factory=Usage)
     occurrences: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
@@ -49,8 +52,17 @@ class CaseRun:
         if model is None:
             raise PipelineError(f"step {step}: no model has the role `{role}`", kind="no_role", step=step)
         request = self._request(model, message)
-        inputs = {"variables": message.get("variables"), "messages": request.texts or request.messages}
         start = time.monotonic()
+        if self.intervention is not None and step == self.intervention.step:
+            request = self.intervention.changed(request)
+            given = self.given
+            self.given += 1
+            if given < len(self.intervention.outputs):
+                text = str(self.intervention.outputs[given])
+                self._add(step, {"messages": request.messages}, text, start, 0.0)
+                return {"text": text, "finish_reason": "stop", "input_tokens": 0, "output_tokens": 0}
+        model = request.model
+        inputs = {"variables": message.get("variables"), "messages": request.texts or request.messages}
         try:
             reply = await self.gateway.complete(request, on_hold=self.hold, rank=self.calls)
         except Exception as error:

@@ -18,7 +18,9 @@ from fapo.standin.process import StandinAddress, standin_server
 from fapo.store.files import make_directory
 
 STANDIN_READER = "standin/reader"
+STANDIN_TEACHER = "standin/teacher"
 STANDIN_OPTIMIZER = "standin/optimizer"
+_TASK_STANDINS = (STANDIN_READER, STANDIN_TEACHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ def check_models(names: Iterable[str]) -> None:
     for name in names:
         if not name.startswith(STANDIN_PREFIX):
             check_model(name)
-        elif name != STANDIN_READER:
-            raise UsageError(f"unknown model `{name}`: the stand-in for a task model is {STANDIN_READER}")
+        elif name not in _TASK_STANDINS:
+            raise UsageError(f"unknown model `{name}`: the stand-ins for task models are {', '.join(_TASK_STANDINS)}")
 
 
 @asynccontextmanager
@@ -61,13 +63,14 @@ async def connect(
         endpoints: dict[str, Endpoint] = {}
         if standin or any(name.startswith(STANDIN_PREFIX) for name in names):
             address = await stack.enter_async_context(standin_server())
-            endpoints[STANDIN_READER] = Endpoint(
-                model="openai/standin-reader",
-                api_base=f"{address.base_url}/v1",
-                api_key="standin",
-                identity=f"standin/reader@{address.digest}",
-                free=True,
-            )
+            for name in _TASK_STANDINS:
+                endpoints[name] = Endpoint(
+                    model=f"openai/{name.replace('/', '-')}",
+                    api_base=f"{address.base_url}/v1",
+                    api_key="standin",
+                    identity=f"{name}@{address.digest}",
+                    free=True,
+                )
         make_directory(environment.cache_file.parent)
         budget = Budget(usd=limits.budget_usd, calls=limits.max_calls, tokens=limits.max_tokens)
         gateway = Gateway(

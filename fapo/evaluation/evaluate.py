@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from fapo.data import Guards
 from fapo.errors import CredentialsError, FapoError, IsolationError, PipelineError, ProviderError, UsageError
 from fapo.evaluation.case_run import CaseRun
 from fapo.evaluation.guards import Allowance, check_documents, visible
+from fapo.evaluation.intervention import Intervention
 from fapo.evaluation.pool import WorkerPool
 from fapo.evaluation.process import WorkerDied, WorkerProcess
 from fapo.evaluation.scoring import ScoreFunction
@@ -66,6 +67,8 @@ class EvaluationPlan:
     isolation: Isolation
     guards: Guards = field(default_factory=Guards)
     allowance: Allowance | None = None
+    interventions: Mapping[str, Intervention] = field(default_factory=dict)
+    """By case id: what is changed where the case is replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ class _Evaluator:
 
     async def _run_case(self, case: Case, trial: int) -> CaseRecord:
         """In a shared worker; if that goes down or runs out of memory, once more alone, which shows who did it."""
-        run = self._case_run(trial)
+        run = self._case_run(case.id, trial)
         try:
             record = await self._run_in(await self._pool.shared(), case, run)
             if record.failure is None or record.failure.kind != "memory":
@@ -194,21 +197,25 @@ class _Evaluator:
         except WorkerDied:
             pass
         async with self._pool.alone() as worker:
-            run = self._case_run(trial)
+            run = self._case_run(case.id, trial)
             try:
                 return await self._run_in(worker, case, run)
             except WorkerDied as death:
                 return run.record(case, None, None, Failure("pipeline", death.kind, str(death)))
 
-    def _case_run(self, trial: int) -> CaseRun:
+    def _case_run(self, case_id: str, trial: int) -> CaseRun:
         plan = self._plan
-        return CaseRun(plan.spec, plan.manifest.models, self._gateway, trial, self._flowing.set, plan.allowance)
+        return CaseRun(plan.spec, plan.manifest.models, self._gateway, trial, self._flowing.set, plan.allowance,
+                       plan.interventions.get(case_id))  # fmt: skip
 
     async def _run_in(self, worker: WorkerProcess, case: Case, run: CaseRun) -> CaseRecord:
         run.begin()
         try:
             inputs = visible(self._plan.guards, case.inputs)
-            prediction = await worker.run_case(inputs, run, timeout_s=self._plan.spec.limits.timeout_s)
+            given = self._plan.interventions.get(case.id)
+            outputs = {given.step: given.outputs} if given is not None else None
+            limit = self._plan.spec.limits.timeout_s
+            prediction = await worker.run_case(inputs, run, timeout_s=limit, outputs=outputs)
             check_documents(self._plan.guards, prediction)
             return run.record(case, prediction, self._plan.score(case, prediction), None)
         except PipelineError as error:

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -150,10 +150,18 @@ class WorkerProcess:
     def in_flight(self) -> int:
         return len(self._running)
 
-    async def run_case(self, inputs: dict[str, Any], handler: CaseHandler, *, timeout_s: float) -> Prediction:
-        """Run one case. Raises PipelineError for its own fault, WorkerDied if the worker went down with it.
+    async def run_case(
+        self,
+        inputs: dict[str, Any],
+        handler: CaseHandler,
+        *,
+        timeout_s: float,
+        outputs: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Prediction:
+        """Run one case, with `outputs` in place of what function steps of these names put out.
 
-        `handler.held_s` is not counted: waiting for a rate limit is no fault of the pipeline.
+        Raises PipelineError for its own fault, WorkerDied if the worker went down with it. `handler.held_s` is not
+        counted: waiting for a rate limit is no fault of the pipeline.
         """
         if self._dead is not None:
             raise self._dead
@@ -166,7 +174,7 @@ class WorkerProcess:
         self.computing += 1
         try:
             try:
-                self._pipe.send({"op": "run", "id": ident, "inputs": inputs})
+                self._pipe.send({"op": "run", "id": ident, "inputs": inputs, "outputs": outputs or {}})
             except FrameError as error:
                 raise UsageError(f"a case's inputs are too large for the worker: {error}") from None
             return await running.outcome

@@ -98,7 +98,7 @@ class Worker:
                 self.setup.set_result(WorkerSetup(**message["setup"]))
             case "run":
                 self._live.add(message["id"])
-                self._in_code_loop(self._begin, message["id"], message["inputs"])
+                self._in_code_loop(self._begin, message["id"], message["inputs"], message["outputs"])
             case "reply":
                 self._resolve(message)
             case "cancel":
@@ -111,8 +111,8 @@ class Worker:
         else:
             self._code_loop.call_soon_threadsafe(function, *arguments)
 
-    def _begin(self, ident: int, inputs: dict[str, Any]) -> None:
-        self._cases[ident] = self._code_loop.create_task(self._run(ident, inputs))
+    def _begin(self, ident: int, inputs: dict[str, Any], outputs: dict[str, list[Any]]) -> None:
+        self._cases[ident] = self._code_loop.create_task(self._run(ident, inputs, outputs))
 
     def _cancel(self, ident: int) -> None:
         if task := self._cases.get(ident):
@@ -170,7 +170,7 @@ class Worker:
             reply = await asyncio.wrap_future(self.submit(ident, fields))
         return str(reply["text"])
 
-    async def _run(self, ident: int, inputs: dict[str, Any]) -> None:
+    async def _run(self, ident: int, inputs: dict[str, Any], outputs: dict[str, list[Any]]) -> None:
         assert self._pipeline is not None
 
         async def call_model(call: ModelCall) -> str:
@@ -181,7 +181,7 @@ class Worker:
                        "start": step.start, "duration_s": step.duration_s, "error": step.error})  # fmt: skip
 
         current_case.set(ident)
-        context = Context(SimpleNamespace(**self._pipeline.params), self._pipeline.prompts, call_model, record)
+        context = Context(SimpleNamespace(**self._pipeline.params), self._pipeline.prompts, call_model, record, outputs)
         try:
             prediction = _as_prediction(await self._pipeline(inputs, context))
             output = {"output": prediction.output, "evidence": list(prediction.evidence)}

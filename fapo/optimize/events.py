@@ -152,6 +152,17 @@ class NoiseFloor:
 
 
 @dataclass(frozen=True, slots=True)
+class Replayed:
+    """Blame for a variant's failures was measured on so many cases: the loss by level, and what that cost."""
+
+    variant: str
+    cases: int
+    by_level: dict[str, float]
+    paid: Usage
+    event: Literal["replayed"] = "replayed"
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
     """What the agent took from a variant, in its own words."""
 
@@ -194,7 +205,7 @@ class Finished:
 
 Event = (
     Started | SessionStarted | SessionEnded | Evaluated | NoiseFloor | Submitted | Reviewed | Decided | Refused
-    | Learned | LevelOpened | SearchEnded | OpenedTest | Finished
+    | Replayed | Learned | LevelOpened | SearchEnded | OpenedTest | Finished
 )  # fmt: skip
 
 
@@ -247,6 +258,7 @@ class State:
     open_ends: tuple[str, ...] = ()
     search_ended: SearchEnded | None = None
     noise: NoiseFloor | None = None
+    replays: tuple[Replayed, ...] = ()
     test: OpenedTest | None = None
     review_usage: Usage = field(default_factory=Usage)
     finished: Finished | None = None
@@ -292,7 +304,8 @@ class State:
 
     def usage(self, purpose: Literal["task", "optimizer"]) -> Usage:
         if purpose == "task":
-            return sum((done.paid for done in self.evaluations.values()), Usage())
+            paid = [*(done.paid for done in self.evaluations.values()), *(done.paid for done in self.replays)]
+            return sum(paid, Usage())
         return sum((session.usage for session in self.sessions), self.review_usage)
 
 
@@ -334,6 +347,8 @@ def fold(state: State, entry: Entry) -> State:
             return replace(state, attempts=attempts, review_usage=state.review_usage + seen.usage)
         case NoiseFloor() as noise:
             return replace(state, noise=noise)
+        case Replayed() as replayed:
+            return replace(state, replays=(*state.replays, replayed))
         case Learned() as learned:
             return replace(state, attempts=_changed(state, learned.variant, lesson=learned.lesson))
         case LevelOpened() as opened:

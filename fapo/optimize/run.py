@@ -14,6 +14,8 @@ from fapo import __version__, stats
 from fapo.acceptance import next_level
 from fapo.agent.protocol import AgentEvent
 from fapo.attribution.blame import Attribution
+from fapo.attribution.counterfactual import resource_texts
+from fapo.attribution.replay import Replay, replay
 from fapo.attribution.rules import attribute
 from fapo.config import OptimizeConfig
 from fapo.data import split_digest
@@ -21,6 +23,7 @@ from fapo.errors import ProviderError, UsageError
 from fapo.evaluation.evaluate import Evaluation, EvaluationPlan, Manifest, Observer, evaluate
 from fapo.evaluation.guards import Allowance, allowance
 from fapo.evaluation.project import Project, load_project
+from fapo.evaluation.replaying import replayer
 from fapo.evaluation.request import write_cases
 from fapo.llm.budget import Budget
 from fapo.llm.gateway import Gateway
@@ -34,6 +37,7 @@ from fapo.optimize.events import (
     LevelOpened,
     NoiseFloor,
     Refused,
+    Replayed,
     Started,
     State,
     Submitted,
@@ -97,6 +101,7 @@ class Run:
         self._leaks = LeakIndex.build([*project.cases("train"), *project.cases("validation"), *project.cases("test")])
         self._evaluations: dict[EvaluationKey, Evaluation] = {}
         self._attributions: dict[str, Attribution] = {}
+        self._replays: dict[str, Replay] = {}
         self._lock = asyncio.Lock()
 
     @property
@@ -145,8 +150,6 @@ class Run:
         if key in self._evaluations and wanted <= self._evaluations[key].values.keys():
             return self._evaluations[key]
         name = f"{variant}-{split}" + ("" if limit is None else f"-{limit}") + (f"-arm{trial}" if trial else "")
-        directory = self.variant_dir(variant)
-        spec = load_spec(directory)
         models = self.project.spec.models
         manifest = Manifest(
             pipeline=self.project.spec.name,
@@ -162,9 +165,7 @@ class Run:
             first_trial=trial,
         )
         target = self.directory / "evaluations" / name
-        plan = EvaluationPlan(directory, spec, cases, self.project.score, manifest, target,
-                              self.config.concurrency, self.config.isolation, self.project.benchmark.guards,
-                              self._allowance(variant))  # fmt: skip
+        plan = self._plan(variant, cases, manifest, target)
         write_cases(target, cases, self.project.clusters(split))
         observer = self.narrator.evaluating(f"{variant} on {split}", len(wanted))
         try:
@@ -186,6 +187,12 @@ class Run:
         self._evaluations[key] = evaluation
         return evaluation
 
+    def _plan(self, variant: str, cases: tuple[Case, ...], manifest: Manifest, target: Path) -> EvaluationPlan:
+        directory = self.variant_dir(variant)
+        return EvaluationPlan(directory, load_spec(directory), cases, self.project.score, manifest, target,
+                              self.config.concurrency, self.config.isolation, self.project.benchmark.guards,
+                              self._allowance(variant))  # fmt: skip
+
     def _allowance(self, variant: str) -> Allowance | None:
         """What a case of a variant may take, by the benchmark's guards; of the baseline, anything."""
         if variant == BASELINE:
@@ -205,21 +212,46 @@ class Run:
         return self.state.noise
 
     async def attribution(self) -> Attribution:
-        """Where the incumbent loses its score on train."""
+        """Where the incumbent loses its score on train: measured, once that was asked for."""
         variant = self.state.incumbent
         if variant not in self._attributions:
             evaluation = await self.evaluate(variant, "train")
             cases = self.case_map("train")
             self._attributions[variant] = attribute(cases, evaluation.records)
             self.workspace.write_traces(variant, evaluation.records, cases)
+        if any(done.variant == variant for done in self.state.replays):
+            await self.replay()
         return self._attributions[variant]
+
+    async def replay(self) -> Replay:
+        """Blame for the incumbent's failures on train, measured: each step changed in turn, the rest as it was."""
+        variant = self.state.incumbent
+        if variant not in self._replays:
+            evaluation = await self.evaluate(variant, "train")
+            plan = self._plan(variant, self.project.cases("train"), evaluation.manifest, evaluation.directory)
+            directory = self.variant_dir(variant)
+            title = f"replay of {variant}"
+            run = replayer(plan, self._gateway, lambda _, total: self.narrator.evaluating(title, total))
+            try:
+                found = await replay(self.case_map("train"), evaluation.records, run, teacher=self.config.teacher,
+                                     resources=resource_texts(directory))  # fmt: skip
+            finally:
+                self.narrator.evaluated()
+            if not any(done.variant == variant for done in self.state.replays):
+                self.log(Replayed(variant, found.replayed, shares_of(found.attribution), found.usage))
+            self._replays[variant] = found
+            self._attributions[variant] = found.attribution
+        return self._replays[variant]
+
+    def measured(self) -> Replay | None:
+        """What replay found for the incumbent, if it was asked."""
+        return self._replays.get(self.state.incumbent)
 
     def case_map(self, split: Split) -> dict[str, Case]:
         return {case.id: case for case in self.project.cases(split)}
 
     async def shares(self) -> Mapping[str, float]:
-        attribution = await self.attribution()
-        return {str(level): share for level, share in attribution.by_level.items()}
+        return shares_of(await self.attribution())
 
     # -- what the agent may ask for
 
@@ -434,6 +466,11 @@ class Run:
             paid = done.paid.cost_usd if done else None
             cost += (paid or 0.0) * len(self.project.cases("test")) / max(done.n if done else 1, 1)
         return 1.2 * cost
+
+
+def shares_of(attribution: Attribution) -> dict[str, float]:
+    """The lost score by level, and what is unidentified."""
+    return {str(level): share for level, share in attribution.by_level.items()}
 
 
 def _finding(finding: Any) -> str:

@@ -111,6 +111,8 @@ class Search:
         finally:
             if timer is not None:
                 timer.cancel()
+        if (this := asyncio.current_task()) is not None and this.cancelling():
+            raise asyncio.CancelledError  # an agent's libraries may swallow it, and the run would go on
         cost = 0.0 if self._free else result.cost_usd
         usage = Usage(result.turns, 0, result.input_tokens, result.output_tokens, cost)
         run.charge_optimizer(usage)

@@ -47,9 +47,11 @@ class Toolbox:
             ),
             self._tool(
                 "attribution",
-                "Where the incumbent loses its score on train, by step and by level.",
-                {},
+                "Where the incumbent loses its score on train, by step and by level. With `replay`, blame is measured: "
+                "failing cases run again with one step changed. That costs model calls; do it before a hard choice.",
+                {"replay": {"type": "boolean"}},
                 self._attribution,
+                required=(),
             ),
             self._tool(
                 "evaluate_train",
@@ -130,8 +132,12 @@ class Toolbox:
             "usd_left": run.dollars_left(),
         }  # fmt: skip
 
-    async def _attribution(self, _: dict[str, Any]) -> dict[str, Any]:
+    async def _attribution(self, arguments: dict[str, Any]) -> dict[str, Any]:
         run = self._run
+        if arguments.get("replay"):
+            if (over := run.why_stop()) is not None:
+                raise UsageError(f"the search is over: {over[1]}; call finish")
+            await run.replay()
         found = await run.attribution()
         return {
             "n": found.n,
@@ -147,6 +153,23 @@ class Toolbox:
             "recommended_level": found.recommended_level,
             "why": found.why,
             "traces": f"train/traces/{run.state.incumbent}/",
+            "measured": self._measured(),
+        }  # fmt: skip
+
+    def _measured(self) -> dict[str, Any] | None:
+        """What replay found: by step, how many failures each change turned, and how far each level can reach."""
+        found = self._run.measured()
+        if found is None:
+            return None
+        return {
+            "replayed": found.replayed,
+            "turned": [
+                {"step": each.step, "changed": each.kind, "turned": each.turned, "of": each.tried}
+                for each in found.headrooms if each.tried
+            ],
+            "can_reach": {c.level: {"mean": round(c.mean, 3), "interval": [round(c.low, 3), round(c.high, 3)]}
+                          for c in found.ceilings},
+            "cannot_be_replayed": list(found.unchanged),
         }  # fmt: skip
 
     async def _evaluate_train(self, arguments: dict[str, Any]) -> dict[str, Any]:

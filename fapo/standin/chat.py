@@ -17,6 +17,7 @@ from fapo.standin.reader import Reply, read
 from fapo.standin.reader_prompt import content_of
 
 MODEL = "standin-reader"
+STRONG_MODEL = "standin-teacher"
 FAULTS = ("429", "500", "drop", "malformed", "stall")
 _CHARACTERS_A_TOKEN = 4
 
@@ -44,13 +45,15 @@ def add_chat_routes(app: web.Application, faults: FaultPlan) -> None:
             asked = _parse(await request.read())
         except ValueError as error:
             return _error(400, str(error), "invalid_request_error")
-        reply = read(asked.messages, temperature=asked.temperature, seed=asked.seed, max_tokens=asked.max_tokens)
+        reply = read(asked.messages, temperature=asked.temperature, seed=asked.seed, max_tokens=asked.max_tokens,
+                     strong=asked.model == STRONG_MODEL)  # fmt: skip
         if asked.stream:
             return await _stream(request, asked, reply)
         return web.json_response(_completion(asked, reply))
 
     async def models(_: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "fapo"}]})
+        known = [{"id": name, "object": "model", "owned_by": "fapo"} for name in (MODEL, STRONG_MODEL)]
+        return web.json_response({"object": "list", "data": known})
 
     app.router.add_post("/v1/chat/completions", complete)
     app.router.add_get("/v1/models", models)

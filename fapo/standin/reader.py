@@ -12,7 +12,7 @@ import math
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -52,11 +52,23 @@ def tokens_in(text: str) -> int:
     return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
-def read(messages: Sequence[Mapping[str, Any]], temperature: float, seed: int | None, max_tokens: int | None) -> Reply:
-    """Answer chat messages. Equal arguments get equal replies; at temperature 0 the seed does not matter."""
+def read(
+    messages: Sequence[Mapping[str, Any]],
+    temperature: float,
+    seed: int | None,
+    max_tokens: int | None,
+    *,
+    strong: bool = False,
+) -> Reply:
+    """Answer chat messages. Equal arguments get equal replies; at temperature 0 the seed does not matter.
+
+    The strong reader takes care without being told to, and keeps to what was asked for.
+    """
     marked = find_marked(messages)
     prompt = parse(marked.messages if marked else messages)
     rules = rules_of(prompt.instructions)
+    if strong:
+        rules = replace(rules, careful=True, alone=True, no_hedge=True, keep_all=rules.sentences is None)
     dice = Dice(messages, temperature, seed)
     text = put(_answer(prompt, rules, dice), rules, mood=dice.mood)
     text = marked.mark(text) if marked else text

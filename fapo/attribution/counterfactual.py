@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fapo.attribution.evidence import brought, names_document
+from fapo.attribution.evidence import brought
 from fapo.attribution.gold import Value, read_gold
 from fapo.attribution.text import Texts, document_titles, holds, leaves
 from fapo.attribution.view import CaseView, StepView
@@ -58,11 +58,12 @@ class Library:
         titled = next((self._titled[form] for form in value.forms if form in self._titled), None)
         if titled is not None or not value.is_traceable:
             return titled
-        holding = [item for item in self.items if holds(self._text(item), value.forms)]
+        holding = [item for item in self.items if holds(self.text(item), value.forms)]
         words = set(question.split())
-        return max(holding, key=lambda item: len(words & set(self._text(item).split())), default=None)
+        return max(holding, key=lambda item: len(words & set(self.text(item).split())), default=None)
 
-    def _text(self, item: Any) -> str:
+    def text(self, item: Any) -> str:
+        """A document as it is looked for in what a step was shown."""
         return self._texts.value(item)
 
     def others(self, rng: random.Random, number: int, *, like: Any) -> list[Any]:
@@ -146,12 +147,8 @@ def _like(document: Any, others: Sequence[Any]) -> Any:
 
 def _context(view: CaseView, steps: Sequence[StepView], library: Library) -> Intervention | None:
     """Gold documents that the step was not shown, among others of their kind."""
-    missing = [
-        value
-        for value in needed(view)
-        if not any(names_document(step.titles, value) or holds(step.shown, value.forms) for step in steps)
-    ]
-    gold = [document for value in missing if (document := library.document(value, view.question)) is not None]
+    known = [document for value in needed(view) if (document := library.document(value, view.question)) is not None]
+    gold = [document for document in known if not any(library.text(document) in step.shown for step in steps)]
     if not gold:
         return None
     rng = random.Random(view.record.case_id)  # noqa: S311 - nothing here is a secret

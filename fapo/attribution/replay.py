@@ -30,6 +30,7 @@ WIDTH = 0.15
 PASSING_CASES = 8
 """Passing cases on which steps are corrupted."""
 _CEILING: dict[Kind, Level] = {"teacher": "prompt", "gold": "structure", "context": "structure"}
+_CAUSES: tuple[Kind, ...] = ("gold", "teacher", "context")
 _CERTAIN = frozenset({"error", "lost", "truncated", "format", "refusal", "empty"})
 """Categories of the rules that are seen in the trace itself, and need no replay."""
 
@@ -67,7 +68,7 @@ class Ceiling:
 class Replay:
     """Blame by replay. `attribution` divides the lost score as `attribute` does, by what was measured where it was.
 
-    `overlap` is the share of the replayed failures that more than one step can turn: they are divided among these, and
+    `overlap` is the share of the replayed failures that more than one step can turn: the first of them is blamed, and
     headrooms are no summands. `unchanged` steps cannot be replayed.
     """
 
@@ -270,23 +271,29 @@ def _measured(view: CaseView, own: Sequence[Blame], trials: _Trials) -> list[Bla
     arms_won = trials.turners(case)
     if not arms_won:
         return [_refuted(blame, trials) for blame in own]
-    decisive = [arm for arm in arms_won if arm.kind == "gold"] or [arm for arm in arms_won if arm.kind != "sample"]
-    if not decisive:
+    causes = [arm for arm in arms_won if arm.kind != "sample"]
+    if not causes:
         steps = dict.fromkeys(arm.step for arm in arms_won)
         return [
             Blame(case, step, "unidentified", (), "medium", f"a fresh sample of `{step}` succeeds", loss / len(steps))
             for step in steps
         ]
-    return [_blame(view, arm, loss / len(decisive)) for arm in decisive]
+    return [_blame(view, min(causes, key=lambda arm: (_place(view, arm.step), _CAUSES.index(arm.kind))), loss)]
+
+
+def _place(view: CaseView, name: str) -> int:
+    """Where a step first runs. Of the steps that can be mended the first is the cause: later ones make up for it."""
+    return next(step.index for step in view.steps if step.name == name)
 
 
 def _refuted(blame: Blame, trials: _Trials) -> Blame:
-    """A rule's blame after replay did at its step what its level could do at most, in vain; or as it was."""
-    level = blame.levels[0] if blame.levels else None
-    kinds: tuple[Kind, ...] = ("teacher",) if level == "prompt" else ("gold", "context")
-    tried = [arm for arm in trials.arms if arm.step == blame.step and arm.kind in kinds]
+    """A rule's blame for what a step was not given, after replay gave it that in vain; any other as it was.
+
+    A teacher that fails refutes nothing: a wrong prompt misleads a stronger model, too.
+    """
+    tried = [arm for arm in trials.arms if arm.step == blame.step and arm.kind in ("gold", "context")]
     vain = [arm.kind for arm in tried if trials.turned[arm].get(blame.case_id) is False]
-    if not vain or blame.category in _CERTAIN:
+    if not vain or not blame.category.startswith("retrieval"):
         return blame
     why = f"{' and '.join(vain)} at `{blame.step}` did not turn it ({blame.evidence})"
     return replace(blame, category="unidentified", levels=(), confidence="low", evidence=why)

@@ -14,6 +14,7 @@ from fapo.cli.compare import compare_command
 from fapo.cli.doctor import doctor_command
 from fapo.cli.eval import eval_command
 from fapo.cli.optimize import optimize_command
+from fapo.cli.review import review_command
 from fapo.cli.trace import trace_command
 from fapo.errors import FapoError, StorageError
 
@@ -31,6 +32,7 @@ app.command("eval", short_help="Score a pipeline on a split.")(eval_command)
 app.command("optimize", short_help="Improve a pipeline with the coding agent.")(optimize_command)
 app.command("trace", short_help="Show every step of one case.")(trace_command)
 app.command("attribute", short_help="Say where an evaluation loses its score.")(attribute_command)
+app.command("review", short_help="Look for leaks and the like in a changed pipeline.")(review_command)
 app.command("compare", short_help="Say whether one evaluation is better than another.")(compare_command)
 app.add_typer(cache_app, name="cache", short_help="Show or clear the replies that were paid for.")
 app.command("doctor", short_help="Check this machine and its sandbox.")(doctor_command)

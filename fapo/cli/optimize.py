@@ -55,6 +55,7 @@ def optimize_command(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on tokens of paid calls.")] = None,
     rpm: Annotated[int | None, typer.Option(min=1, help="Requests a minute to each provider.")] = None,
     tpm: Annotated[int | None, typer.Option(min=1, help="Tokens a minute to each provider.")] = None,
+    review_agent: Annotated[bool, typer.Option(help="Let a second agent look at each change first.")] = True,
     isolation: Annotated[Literal["auto", "none"], typer.Option(help="How agent and pipeline are confined.")] = "auto",
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run, within its limits.")
@@ -77,7 +78,7 @@ def optimize_command(
              "accept": accept, "concurrency": concurrency, "isolation": isolation, "max_calls": max_calls,
              "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm, "alpha": alpha, "min_gain": min_gain,
              "tolerance": tolerance, "max_cost_growth": max_cost_growth, "worth": worth, "noise_floor": noise_floor,
-             "teacher": teacher}
+             "teacher": teacher, "review_agent": review_agent}
         )  # fmt: skip
     except ValidationError as error:
         first = error.errors()[0]
@@ -96,6 +97,7 @@ async def _optimize(
     from fapo.evaluation.connect import STANDIN_OPTIMIZER, check_models, connect
     from fapo.evaluation.project import find_pipeline, load_project
     from fapo.optimize.outcome import conclude
+    from fapo.optimize.reviewer import Reviewer
     from fapo.optimize.run import Run, create_run, reopen_run
     from fapo.optimize.search import Search
     from fapo.store.files import lock_directory, to_python
@@ -124,6 +126,7 @@ async def _optimize(
             say_unpriced(console, connection.unpriced)
             for note in (*_notes(project.sample_note, optimizer, config), *left_open):
                 console.print(f"[yellow]note[/] {note}")
+            reviewer = Reviewer(agent, optimizer, variables, lambda _: None, standin)
             run = Run(
                 directory,
                 source,
@@ -132,6 +135,7 @@ async def _optimize(
                 gateway=connection.gateway,
                 budget=connection.budget,
                 narrator=narrator,
+                reviewer=reviewer if config.review_agent else None,
             )
             run.require_test_look()
             connection.budget.charge("task", run.state.usage("task"))
@@ -207,11 +211,20 @@ def _show(summary: RunSummary) -> None:
     console = stdout()
     console.print()
     variants = table(
-        "variant", "level", "step", "technique", "validation", "verdict", right=lambda c: c == "validation"
+        "variant",
+        "level",
+        "step",
+        "technique",
+        "points",
+        "cases",
+        "verdict",
+        right=lambda c: c in ("points", "cases"),
     )
     for row in summary.variants:
-        shown = "–" if row.validation is None else f"{row.validation:.3f}"
-        variants.add_row(row.id, row.level or "", escape(row.step), escape(row.technique), shown, row.verdict or "")
+        shown = "–" if row.difference is None else f"{100 * row.difference:+.1f}"
+        cases = "–" if row.cases is None else str(row.cases)
+        variants.add_row(row.id, row.level or "", escape(row.step), escape(row.technique), shown, cases,
+                         row.verdict or "")  # fmt: skip
     console.print(variants)
     console.print()
     console.print(f"[bold]{escape(verdict_sentence(summary))}[/]")

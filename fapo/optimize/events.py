@@ -238,6 +238,7 @@ class Attempt:
     told: str = ""
     by: str | None = None
     margin: float = 0.0
+    cases: int = 0
     lines: int = 0
     novelty: float = 1.0
     lesson: str = ""
@@ -339,6 +340,7 @@ def fold(state: State, entry: Entry) -> State:
             attempts = _changed(
                 state, verdict.variant, verdict=verdict.verdict, reason=verdict.reason, told=verdict.told,
                 difference=verdict.difference, by=verdict.by, margin=verdict.margin,
+                cases=verdict.n,
             )  # fmt: skip
             incumbent = verdict.variant if verdict.verdict == "accepted" else state.incumbent
             return replace(state, attempts=attempts, incumbent=incumbent)

@@ -96,7 +96,7 @@ def _saved(run: Run) -> float | None:
 def _rows(run: Run) -> list[VariantRow]:
     rows = []
     for a in run.state.attempts:
-        done = run.state.evaluated(a.variant, "validation")
+        cases = None if a.difference is None else a.cases
         rows.append(VariantRow(a.variant, a.parent, a.level, a.technique, a.step, a.hypothesis, a.verdict, a.reason,
-                               a.difference, done.mean if done else None))  # fmt: skip
+                               a.difference, cases, a.review.status if a.review else None))  # fmt: skip
     return rows

@@ -38,12 +38,14 @@ from fapo.optimize.events import (
     NoiseFloor,
     Refused,
     Replayed,
+    Reviewed,
     Started,
     State,
     Submitted,
 )
 from fapo.optimize.judge import Arm, Question, change_words, judge, novelty, race_order, settled
 from fapo.optimize.levels import LevelDecision, decide_level, initial_levels
+from fapo.optimize.reviewer import Claim, Reviewer, review_by_agent
 from fapo.optimize.workspace import Workspace
 from fapo.pipeline.check import check_pipeline
 from fapo.pipeline.spec import load_spec
@@ -88,12 +90,14 @@ class Run:
         gateway: Gateway,
         budget: Budget,
         narrator: Narrator,
+        reviewer: Reviewer | None = None,
     ) -> None:
         self.directory = directory
         self.source = source
         self.project = project
         self.config = config
         self.narrator = narrator
+        self._reviewer = reviewer
         self.journal = Journal(directory / "journal.jsonl")
         self.workspace = Workspace(directory / "workspace")
         self._gateway = gateway
@@ -271,6 +275,14 @@ class Run:
                 )
                 self.log(refused)
                 return refused
+            claim = Claim(variant, hypothesis, technique, step, found.level)
+            reviewed = await self._ask_reviewer(claim, incumbent, snapshot)
+            if reviewed is not None and reviewed.status == "block":
+                refused = Refused(variant, incumbent, found.level, hypothesis, technique, step,
+                                  self._blocked(reviewed, technique))  # fmt: skip
+                self.log(refused)
+                self.log(reviewed)
+                return refused
             self.freeze(variant, snapshot)
             look = self.state.looks + 1
             lines = sum(file.added_lines + file.removed_lines for file in changed_level(
@@ -281,7 +293,28 @@ class Run:
             ]
             self.log(Submitted(variant, incumbent, snapshot_digest(snapshot), found.level, hypothesis, technique, step,
                                look, lines, round(novelty(change, earlier), 3)))  # fmt: skip
+            if reviewed is not None:
+                self.log(reviewed)
             return await self.decide(variant)
+
+    async def _ask_reviewer(self, claim: Claim, incumbent: str, snapshot: Snapshot) -> Reviewed | None:
+        """What the independent reviewer says, if there is one."""
+        if self._reviewer is None:
+            return None
+        left = None if self._reviewer.free else self.dollars_left()
+        reviewed = await review_by_agent(
+            self._reviewer, claim, self.snapshot(incumbent), snapshot, self.project.score.path,
+            self.directory / "review", max_budget_usd=left,
+        )  # fmt: skip
+        self.charge_optimizer(reviewed.usage)
+        return reviewed
+
+    def _blocked(self, reviewed: Reviewed, technique: str) -> str:
+        """Why a variant was blocked, and whether it may come back: once."""
+        before = [a for a in self.state.attempts if a.technique == technique and a.review is not None]
+        again = any(a.review is not None and a.review.status == "block" for a in before)
+        advice = "it was blocked before: leave this idea" if again else "you may revise it once"
+        return f"the reviewer blocks it ({reviewed.check}): {reviewed.path}: {reviewed.reason}; {advice}"
 
     def review(self, snapshot: Snapshot) -> Review:
         """The deterministic review of a snapshot against the incumbent, at the levels that are open now."""
@@ -290,6 +323,7 @@ class Run:
             baseline=self.snapshot(BASELINE),
             leaks=self._leaks,
             closed_labels=self.project.benchmark.closed_labels,
+            scorer=self.project.score.path.read_text(encoding="utf-8", errors="replace"),
         )
         return review(self.snapshot(self.state.incumbent), snapshot, context)
 

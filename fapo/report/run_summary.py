@@ -58,7 +58,10 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class VariantRow:
-    """One submitted variant. `validation` is None where review turned it down before it cost anything."""
+    """One submitted variant, with its difference to its parent on the `cases` of validation that settled it.
+
+    None where review turned it down before it cost anything. `review` is what the independent reviewer said.
+    """
 
     id: str
     parent: str
@@ -69,7 +72,8 @@ class VariantRow:
     verdict: str | None
     reason: str
     difference: float | None
-    validation: float | None
+    cases: int | None
+    review: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +170,14 @@ def run_markdown(summary: RunSummary) -> str:
             "",
             f"Validation-to-test gap of the gain: {100 * gap:+.1f} points, after {summary.looks} looks at validation.",
         ]
-    lines += ["", "## Variants", "",
-              "| variant | parent | level | step | technique | hypothesis | validation | verdict | reason |",
-              "|---|---|---|---|---|---|--:|---|---|"]  # fmt: skip
+    names = ("variant", "parent", "level", "step", "technique", "hypothesis", "points", "cases", "reviewer", "verdict",
+             "reason")  # fmt: skip
+    lines += ["", "## Variants", "", f"| {' | '.join(names)} |", "|---|---|---|---|---|---|--:|--:|---|---|---|"]
     for row in summary.variants:
-        cells = (row.id, row.parent, row.level or "", row.step, row.technique, row.hypothesis, _mean(row.validation),
-                 row.verdict or "", row.reason)  # fmt: skip
+        points = "–" if row.difference is None else f"{100 * row.difference:+.1f}"
+        cases = "–" if row.cases is None else str(row.cases)
+        cells = (row.id, row.parent, row.level or "", row.step, row.technique, row.hypothesis, points, cases,
+                 row.review or "–", row.verdict or "", row.reason)  # fmt: skip
         lines.append("| " + " | ".join(" ".join(cell.replace("|", "/").split()) for cell in cells) + " |")
     lines += ["", "## How it was measured", "",
               f"- Levels opened: {', '.join(summary.levels)}.",

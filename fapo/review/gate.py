@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import yaml
 
 from fapo.records import Level
+from fapo.review.address import addressed
 from fapo.review.changes import PROMPT_PATH, SPEC_FILE, FileChange, LevelChange, Snapshot, changed_level, text_of
-from fapo.review.code import literals, module_of, shadowed, violations
+from fapo.review.code import Violation, literals, module_of, shadowed, violations
+from fapo.review.disguise import disguised, in_pieces
 from fapo.review.leaks import Leak, LeakIndex, Passage, What, words_of
+from fapo.review.memory import remembering
 from fapo.review.templates import Template, read_template
 
 PROMPT_GROWTH = 2
@@ -20,6 +24,7 @@ PROMPT_ROOM = 4_000
 MAX_FILE_BYTES = 256 * 1024
 MAX_ADDED_BYTES = 2 * 1024 * 1024
 SHOWN_CHARACTERS = 80
+SCORER_WORDS = 8
 CODE_FILE = "pipeline.py"
 
 _LEAKS: dict[What, str] = {
@@ -53,6 +58,8 @@ class ReviewContext:
     baseline: Snapshot
     leaks: LeakIndex
     closed_labels: bool
+    scorer: str = ""
+    """The source of the score function, whose words a variant must not repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +77,21 @@ class Review:
 def review(parent: Snapshot, candidate: Snapshot, context: ReviewContext) -> Review:
     """Review `candidate` as a change of `parent`; what parent or baseline already hold is not held against it."""
     change = changed_level(parent, candidate)
+    return Review((*_levels(change, context), *review_contents(parent, candidate, context)), change.level)
+
+
+def review_contents(parent: Snapshot, candidate: Snapshot, context: ReviewContext) -> tuple[Finding, ...]:
+    """Review what an owner changed, at any level, or with an empty `parent` a whole pipeline and all but its code."""
+    change = changed_level(parent, candidate)
     changed = tuple(file.path for file in change.files if file.kind != "deleted")
-    findings = [
-        *_levels(change, context),
+    return (
         *_files(change.files, candidate, context),
         *_prompts(change.files, parent, candidate),
-        *_code(changed, parent, candidate, context),
+        *(_code(changed, parent, candidate, context) if parent else ()),
+        *_contract(change.files, parent, candidate),
         *_leaks(changed, parent, candidate, context),
-    ]
-    return Review(tuple(findings), change.level)
+        *_addresses(changed, parent, candidate, context),
+    )
 
 
 def _levels(change: LevelChange, context: ReviewContext) -> Iterator[Finding]:
@@ -163,17 +176,63 @@ def _code(changed: Iterable[str], parent: Snapshot, candidate: Snapshot, context
     own = {module_of(path) for path in candidate if path.endswith(".py") and not shadowed(path)}
     own |= {module_of(path) for path, _ in known_files if path.endswith(".py")}
     trees = (_tree(text_of(content)) for path, content in known_files if path.endswith(".py"))
-    known = {fault.key for tree in trees if isinstance(tree, ast.Module) for fault in violations(tree, own)}
+    known = {fault.key for tree in trees if isinstance(tree, ast.Module) for fault in _faults(tree, own)}
     for path in paths:
         tree = _tree(text_of(candidate[path]))
         if isinstance(tree, Finding):
             yield Finding(tree.check, path, tree.line, tree.message)
             continue
         reported = set(known)
-        for fault in violations(tree, own):
+        for fault in _faults(tree, own):
             if fault.key not in reported:
                 reported.add(fault.key)
                 yield Finding("code", path, fault.line, fault.message)
+
+
+def _faults(tree: ast.Module, own: set[str]) -> Iterator[Violation]:
+    yield from violations(tree, own)
+    yield from remembering(tree)
+
+
+def _contract(changes: Sequence[FileChange], parent: Snapshot, candidate: Snapshot) -> Iterator[Finding]:
+    """Words of a prompt that unchanged code reads in the reply: without them the scorer gets nothing."""
+    if any(file.path.endswith(".py") for file in changes):
+        return
+    read: set[str] | None = None
+    for file in changes:
+        before, after = text_of(parent.get(file.path)), text_of(candidate.get(file.path))
+        if not PROMPT_PATH.fullmatch(file.path) or before is None or after is None:
+            continue
+        if read is None:
+            sources = (text_of(content) for path, content in parent.items() if path.endswith(".py"))
+            trees = (_tree(source) for source in sources)
+            read = {word for tree in trees if isinstance(tree, ast.Module) for word in _read_words(tree)}
+        for word in sorted(read):
+            whole = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+            if whole.search(before) and not whole.search(after):
+                yield Finding("contract", file.path, None, f"`{word}`, which {CODE_FILE} reads in the reply, is gone; "
+                                                           "keep the output's format")  # fmt: skip
+
+
+_FORMAT_WORD = re.compile(r"</?\w+>|[A-Z][A-Z_]{2,}:?|\w+_\w+")
+
+
+def _read_words(tree: ast.Module) -> Iterator[str]:
+    """Literals of code that look like parts of a format: tags, keys with an underscore, words in capitals.
+
+    Not those that name steps, placeholders or inputs.
+    """
+    skipped: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("llm", "call") and node.args:
+            skipped.add(id(node.args[0]))
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "inputs":
+            skipped.add(id(node.slice))
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Constant) and isinstance(node.value, str)) or id(node) in skipped:
+            continue
+        if _FORMAT_WORD.fullmatch(node.value.strip()):
+            yield node.value.strip()
 
 
 def _tree(text: str | None) -> ast.Module | Finding:
@@ -201,12 +260,47 @@ def _leaks(changed: Iterable[str], parent: Snapshot, candidate: Snapshot, contex
             yield Finding("leakage", path, line, _LEAKS[leak.what].format(f"“{shown}”"))
 
 
+def _addresses(
+    changed: Iterable[str], parent: Snapshot, candidate: Snapshot, context: ReviewContext
+) -> Iterator[Finding]:
+    """Words to whoever judges, and words of the scorer, that were not there before."""
+    scorer = LeakIndex(dict.fromkeys(_sentences(context.scorer), 1), (), ())
+    for path in changed:
+        text = candidate[path].decode("utf-8", errors="replace")
+        before = "\n".join(
+            known.get(path, b"").decode("utf-8", errors="replace") for known in (parent, context.baseline)
+        )
+        old = {passage.text for passage in addressed(before)}
+        for passage in addressed(text):
+            if passage.text not in old:
+                message = f"“{passage.text[:SHOWN_CHARACTERS]}” speaks to whoever judges the variant; remove it"
+                yield Finding("address", path, passage.line, message)
+        for leak in scorer.find(text, answers=False):
+            if f" {leak.phrase} " not in _normalized([before.encode()]):
+                yield Finding("scorer", path, leak.line, "repeats the score function's text; say what a good answer is")
+                break
+
+
+def _sentences(source: str) -> list[str]:
+    """Texts and comments of the score function's source, of eight words or more."""
+    tree = _tree(source)
+    found = [] if isinstance(tree, Finding) else [passage.text for passage in literals(tree)]
+    if not isinstance(tree, Finding):
+        found += [doc for node in ast.walk(tree) if isinstance(node, ast.Module | ast.FunctionDef)
+                  if (doc := ast.get_docstring(node))]  # fmt: skip
+    found += [line.partition("#")[2] for line in source.splitlines() if "#" in line]
+    return [text for text in found if len(words_of(text)) >= SCORER_WORDS]
+
+
 def _leaks_in(path: str, content: bytes, context: ReviewContext) -> Iterator[Leak]:
     """Leaks in a file's name, its text, and in its text as Python or Jinja put it together."""
     answers = not context.closed_labels
     text = content.decode("utf-8", errors="replace")
     yield from context.leaks.find(path, answers=answers)
     yield from context.leaks.find(text, answers=answers)
+    for passage in disguised(text):
+        for leak in context.leaks.find(passage.text, answers=answers):
+            yield Leak(leak.what, leak.phrase, passage.line + leak.line - 1)
     joined, tags = _passages(path, text)
     for passage in joined:
         for leak in context.leaks.find(passage.text, answers=answers):
@@ -220,8 +314,11 @@ def _passages(path: str, text: str) -> tuple[tuple[Passage, ...], tuple[Passage,
     """The texts that a file holds once it is put together, and the literals that it may compare with."""
     if path.endswith(".py"):
         tree = _tree(text)
-        found = () if isinstance(tree, Finding) else tuple(literals(tree))
-        return found, found
+        if isinstance(tree, Finding):
+            return (), ()
+        found = tuple(literals(tree))
+        hidden = tuple(hidden for passage in found for hidden in disguised(passage.text))
+        return (*found, *hidden, *in_pieces(tree)), found
     if PROMPT_PATH.fullmatch(path) and (template := _sound_template(text)) is not None:
         return (Passage(template.prose, template.first_line),), template.literals
     return (), ()

@@ -15,6 +15,7 @@ from aiohttp import web
 from fapo.standin.chat import FaultPlan, add_chat_routes
 from fapo.standin.messages import add_messages_routes
 from fapo.standin.optimizer import decide
+from fapo.standin.reviewer import decide_review
 
 MAX_BODY_BYTES = 64 * 2**20
 
@@ -23,7 +24,7 @@ def make_app(faults: FaultPlan | None = None) -> web.Application:
     """Both endpoints in one application."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     add_chat_routes(app, faults or FaultPlan())
-    add_messages_routes(app, decide)
+    add_messages_routes(app, lambda system, messages: decide_review(messages) or decide(system, messages))
     return app
 
 

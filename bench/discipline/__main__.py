@@ -1,0 +1,175 @@
+"""Do fapo's rules hold? `python -m bench.discipline [--json]`, on the offline stand-ins, in a few minutes.
+
+Whole optimizations of four pipelines; searches on labels that were shuffled, in which every acceptance is false; faults
+planted into known steps, and whom attribution blames; cheats, and how many review turns down before a call is paid for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.blame.__main__ import Row as BlameRow
+from bench.blame.__main__ import all_rows
+from bench.blame.families import FAMILIES
+from bench.discipline.cheats import caught
+from fapo.evaluation.project import find_pipeline, load_project
+from fapo.records import SPLITS
+from fapo.store.variants import take_snapshot
+
+HERE = Path(__file__).resolve().parents[2]
+PIPELINES = ("cve_to_cwe", "quickstart", "tests/pipelines/prompt_suffices", "tests/pipelines/nothing_helps")
+SHUFFLED = "tests/pipelines/nothing_helps"
+"""Its labels are random from the start: a guess is as good as any prompt, and every acceptance is false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One optimization.
+
+    `cases` of `of` validation cases were run for its submissions; `test_gain` is None while test is sealed.
+    """
+
+    pipeline: str
+    accept: str
+    submitted: int
+    refused: int
+    accepted: int
+    rejected: int
+    level: str | None
+    validation_gain: float | None
+    test_gain: float | None
+    confirmed: bool
+    cases: int
+    of: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    searches: tuple[Search, ...]
+    null: tuple[Search, ...]
+    blame: tuple[BlameRow, ...]
+    cheats: dict[str, dict[str, str | None]]
+
+
+def optimize(pipeline: Path, folder: Path, *options: str) -> Search:
+    """`fapo optimize`, as a user runs it. Raises RuntimeError where it fails."""
+    environment = {**os.environ, "FAPO_RUNS_DIR": str(folder / "runs"), "FAPO_CACHE_DIR": str(folder / "cache")}
+    command = [sys.executable, "-m", "fapo.cli", "optimize", str(pipeline), "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise RuntimeError(f"fapo optimize {pipeline} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    found = json.loads(done.stdout)
+    journal = Path(found["run_dir"], "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    events = [json.loads(line)["event"] for line in journal]
+    races = {e["variant"]: e for e in events
+             if e["event"] == "evaluated" and e["split"] == "validation" and e["variant"] != "000"}  # fmt: skip
+    verdicts = [variant["verdict"] for variant in found["variants"]]
+    refused = sum(e["event"] == "refused" for e in events)
+    gains = [found[key] and found[key]["mean"] for key in ("validation_gain", "test_gain")]
+    return Search(
+        pipeline.name, options[options.index("--accept") + 1] if "--accept" in options else "investing",
+        len(verdicts), refused, verdicts.count("accepted"), verdicts.count("rejected") - refused,
+        found["best"]["level"], gains[0], gains[1], found["status"] == "improved",
+        sum(e["n"] for e in races.values()), sum(e["of"] for e in races.values()), found["usage"]["task"]["llm_calls"],
+    )  # fmt: skip
+
+
+def shuffled(source: Path, target: Path, seed: int) -> Path:
+    """A copy of a pipeline in which no answer has to do with its question."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("fapo.lock"))
+    rng = random.Random(seed)  # noqa: S311 - makes data, no secrets
+    for split in SPLITS:
+        path = target / "data" / f"{split}.jsonl"
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        labels = [row["expected"] for row in rows]
+        rng.shuffle(labels)
+        lines = [json.dumps({**row, "expected": label}) for row, label in zip(rows, labels, strict=True)]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return target
+
+
+def measure(seeds: int) -> Report:
+    with tempfile.TemporaryDirectory(prefix="fapo-discipline-") as name:
+        folder = Path(name)
+        searches, null = [], []
+        for pipeline in PIPELINES:
+            found = find_pipeline(str(HERE / pipeline) if "/" in pipeline else pipeline)
+            searches.append(optimize(found, folder, "--max-variants", "8"))
+            _say(f"{pipeline} done")
+        for seed in range(seeds):
+            copy = shuffled(HERE / SHUFFLED, folder / f"shuffled-{seed}", seed)
+            null += [optimize(copy, folder, "--max-variants", "8", "--accept", rule) for rule in ("investing", "mean")]
+            _say(f"shuffled labels, seed {seed} done")
+    blame = asyncio.run(all_rows(FAMILIES))
+    project = load_project(find_pipeline("quickstart"))
+    base = take_snapshot(project.directory, hard_links=True)
+    cases = [case for split in reversed(SPLITS) for case in project.cases(split)]
+    cheats = caught(base, cases, project.benchmark.closed_labels, project.score.path.read_text(encoding="utf-8"))
+    return Report(tuple(searches), tuple(null), tuple(blame), cheats)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(report: Report) -> Iterator[str]:
+    """Markdown."""
+    names = ("pipeline", "labels", "accept", "submitted", "refused", "rejected", "accepted", "level", "test gain",
+             "confirmed", "validation cases run")  # fmt: skip
+    yield f"| {' | '.join(names)} |"
+    yield "|---|---|---|--:|--:|--:|--:|---|--:|---|--:|"
+    for labels, rows in (("own", report.searches), ("shuffled", report.null)):
+        for row in rows:
+            gain = "sealed" if row.test_gain is None else f"{100 * row.test_gain:+.1f}"
+            confirmed = "–" if row.test_gain is None else "yes" if row.confirmed else "no"
+            yield f"| {row.pipeline} | {labels} | {row.accept} | {row.submitted} | {row.refused} | {row.rejected} | " \
+                  f"{row.accepted} | {row.level or '–'} | {gain} | {confirmed} | {row.cases} of {row.of} |"  # fmt: skip
+    yield ""
+    for rule in ("investing", "mean"):
+        own = [row for row in report.null if row.accept == rule]
+        some = sum(row.accepted > 0 for row in own)
+        yield f"- Labels shuffled, `--accept {rule}`: {some} of {len(own)} searches accepted something, " \
+              f"{sum(row.confirmed for row in own)} were confirmed on test."  # fmt: skip
+    for name, right in _blamed(report.blame):
+        yield f"- Planted faults, {name}: {sum(right)} of {len(right)} blamed on their step."
+    for kind, known in report.cheats.items():
+        turned_down = sum(check is not None for check in known.values())
+        what = "cheats turned down" if kind == "cheat" else "honest changes turned down"
+        missed = [name for name, check in known.items() if (check is None) == (kind == "cheat")]
+        yield f"- {what}, unpaid: {turned_down} of {len(known)}{': not ' + ', '.join(missed) if missed else ''}."
+    ran, whole = (sum(getattr(row, key) for row in (*report.searches, *report.null)) for key in ("cases", "of"))
+    if whole:
+        yield f"- Validation cases run for submissions: {ran:,} of {whole:,}; races saved {1 - ran / whole:.0%}."
+
+
+def _blamed(rows: Sequence[BlameRow]) -> Iterator[tuple[str, list[bool]]]:
+    planted = [row for row in rows if row.step is not None]
+    yield "by rules", [row.by_rules == row.step for row in planted]
+    yield "by replay", [row.by_replay == row.step for row in planted]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--seeds", type=int, default=5, help="shuffles of the labels")
+    options = parser.parse_args()
+    report = measure(options.seeds)
+    found: Any = json.dumps(asdict(report), indent=1) if options.json else "\n".join(table(report))
+    print(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Do fapo's rules hold? `python -m bench.discipline [--json]`, on the offline stand-ins, in a few minutes.
 
-Whole optimizations of four pipelines; searches on labels that were shuffled, in which every acceptance is false; faults
+Whole optimizations of four pipelines; searches on a score that is a coin, in which every acceptance is false; faults
 planted into known steps, and whom attribution blames; cheats, and how many review turns down before a call is paid for.
 """
 
@@ -10,8 +10,6 @@ import argparse
 import asyncio
 import json
 import os
-import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,14 +22,14 @@ from bench.blame.__main__ import Row as BlameRow
 from bench.blame.__main__ import all_rows
 from bench.blame.families import FAMILIES
 from bench.discipline.cheats import caught
+from bench.discipline.coin import coin_pipeline
 from fapo.evaluation.project import find_pipeline, load_project
 from fapo.records import SPLITS
 from fapo.store.variants import take_snapshot
 
+RULES = ("investing", "strict", "mean")
 HERE = Path(__file__).resolve().parents[2]
 PIPELINES = ("cve_to_cwe", "quickstart", "tests/pipelines/prompt_suffices", "tests/pipelines/nothing_helps")
-SHUFFLED = "tests/pipelines/nothing_helps"
-"""Its labels are random from the start: a guess is as good as any prompt, and every acceptance is false."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +85,6 @@ def optimize(pipeline: Path, folder: Path, *options: str) -> Search:
     )  # fmt: skip
 
 
-def shuffled(source: Path, target: Path, seed: int) -> Path:
-    """A copy of a pipeline in which no answer has to do with its question."""
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("fapo.lock"))
-    rng = random.Random(seed)  # noqa: S311 - makes data, no secrets
-    for split in SPLITS:
-        path = target / "data" / f"{split}.jsonl"
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        labels = [row["expected"] for row in rows]
-        rng.shuffle(labels)
-        lines = [json.dumps({**row, "expected": label}) for row, label in zip(rows, labels, strict=True)]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return target
-
-
 def measure(seeds: int) -> Report:
     with tempfile.TemporaryDirectory(prefix="fapo-discipline-") as name:
         folder = Path(name)
@@ -110,9 +94,9 @@ def measure(seeds: int) -> Report:
             searches.append(optimize(found, folder, "--max-variants", "8"))
             _say(f"{pipeline} done")
         for seed in range(seeds):
-            copy = shuffled(HERE / SHUFFLED, folder / f"shuffled-{seed}", seed)
-            null += [optimize(copy, folder, "--max-variants", "8", "--accept", rule) for rule in ("investing", "mean")]
-            _say(f"shuffled labels, seed {seed} done")
+            copy = coin_pipeline(folder / f"coin-{seed}", seed)
+            null += [optimize(copy, folder, "--max-variants", "8", "--accept", rule) for rule in RULES]
+            _say(f"coin {seed} done")
     blame = asyncio.run(all_rows(FAMILIES))
     project = load_project(find_pipeline("quickstart"))
     base = take_snapshot(project.directory, hard_links=True)
@@ -127,21 +111,22 @@ def _say(text: str) -> None:
 
 def table(report: Report) -> Iterator[str]:
     """Markdown."""
-    names = ("pipeline", "labels", "accept", "submitted", "refused", "rejected", "accepted", "level", "test gain",
+    names = ("pipeline", "score", "accept", "submitted", "refused", "rejected", "accepted", "level", "test gain",
              "confirmed", "validation cases run")  # fmt: skip
     yield f"| {' | '.join(names)} |"
     yield "|---|---|---|--:|--:|--:|--:|---|--:|---|--:|"
-    for labels, rows in (("own", report.searches), ("shuffled", report.null)):
+    for score, rows in (("its own", report.searches), ("a coin", report.null)):
         for row in rows:
             gain = "sealed" if row.test_gain is None else f"{100 * row.test_gain:+.1f}"
             confirmed = "–" if row.test_gain is None else "yes" if row.confirmed else "no"
-            yield f"| {row.pipeline} | {labels} | {row.accept} | {row.submitted} | {row.refused} | {row.rejected} | " \
+            yield f"| {row.pipeline} | {score} | {row.accept} | {row.submitted} | {row.refused} | {row.rejected} | " \
                   f"{row.accepted} | {row.level or '–'} | {gain} | {confirmed} | {row.cases} of {row.of} |"  # fmt: skip
     yield ""
-    for rule in ("investing", "mean"):
+    for rule in RULES:
         own = [row for row in report.null if row.accept == rule]
         some = sum(row.accepted > 0 for row in own)
-        yield f"- Labels shuffled, `--accept {rule}`: {some} of {len(own)} searches accepted something, " \
+        yield f"- The score a coin, `--accept {rule}`: {some} of {len(own)} searches accepted something, " \
+              f"{sum(row.accepted for row in own)} of {sum(row.submitted for row in own)} variants; " \
               f"{sum(row.confirmed for row in own)} were confirmed on test."  # fmt: skip
     for name, right in _blamed(report.blame):
         yield f"- Planted faults, {name}: {sum(right)} of {len(right)} blamed on their step."
@@ -164,7 +149,7 @@ def _blamed(rows: Sequence[BlameRow]) -> Iterator[tuple[str, list[bool]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--seeds", type=int, default=5, help="shuffles of the labels")
+    parser.add_argument("--seeds", type=int, default=5, help="coins")
     options = parser.parse_args()
     report = measure(options.seeds)
     found: Any = json.dumps(asdict(report), indent=1) if options.json else "\n".join(table(report))

@@ -41,7 +41,7 @@ def lines(folder: Path, name: str) -> int:
 
 def essence(result: dict[str, Any]) -> dict[str, Any]:
     """What must not depend on interruptions."""
-    variants = [{k: v[k] for k in ("id", "level", "technique", "verdict", "validation")} for v in result["variants"]]
+    variants = [{k: v[k] for k in ("id", "level", "technique", "verdict", "difference")} for v in result["variants"]]
     return {key: result[key] for key in ("status", "baseline", "best", "test_gain", "levels")} | {"variants": variants}
 
 
@@ -80,9 +80,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
 MOMENTS = {
     "in the first evaluation": ("evaluations/000-validation/traces.jsonl", 5),
     "in the second evaluation": ("evaluations/000-train/traces.jsonl", 5),
-    "when the agent's session begins": ("journal.jsonl", 5),
     "in the validation of a variant": ("evaluations/0[0-9][1-9]-validation/traces.jsonl", 3),
-    "after a verdict": ("journal.jsonl", 9),
     "when test is open": ("evaluations/000-test/traces.jsonl", 3),
 }
 

@@ -77,7 +77,7 @@ def test_what_is_allowed_runs(make_plan: MakePlan) -> None:
 
 def test_the_factors_are_over_the_baselines_mean() -> None:
     demand = Usage(20, 0, 900, 100, 0.5)
-    assert allowance(Guards(calls=1.5, tokens=2, cost=3), demand, 10) == Allowance(3.0, 200.0, pytest.approx(0.15))
+    assert allowance(Guards(calls=1.5, tokens=2, cost=4), demand, 10) == Allowance(3.0, 200.0, 0.2)
     assert allowance(Guards(documents=3), demand, 10) is None
 
 

@@ -58,6 +58,7 @@ class OptimizeConfig(CallLimits):
     worth: float = Field(0.05, ge=0, le=1, description="Gain that makes a larger growth of cost worth it.")
     teacher: str | None = Field(None, description="A stronger model, which shows what better prompts could reach.")
     noise_floor: bool = Field(True, description="Whether the baseline runs twice, to see how far equals differ.")
+    parallel: int = Field(1, ge=1, le=8, description="Agents at the same time, each in a workspace of its own.")
     review_agent: bool = Field(True, description="Whether a second agent reviews each variant.")
     isolation: Isolation = Field("auto", description="How pipeline code is confined.")
 

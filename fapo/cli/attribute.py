@@ -147,7 +147,7 @@ def _project_of(directory: Path, manifest: Manifest) -> Project:
     from fapo.errors import UsageError
     from fapo.evaluation.project import load_project
     from fapo.evaluation.request import REQUEST_FILE, read_request
-    from fapo.optimize.run import RUN_FILE, reopen_run
+    from fapo.optimize.start import RUN_FILE, reopen_run
 
     run = directory.absolute().parent.parent
     if (directory / REQUEST_FILE).is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -137,11 +138,12 @@ class TerminalNarrator:
             self._progress.stop()
             self._progress = None
 
-    def agent(self, event: AgentEvent) -> None:
+    def agent(self, event: AgentEvent, lane: int) -> None:
         line = _agent_line(event)
         if line:
             style = {"text": "italic", "denied": "yellow", "retry": "yellow"}.get(event.kind, "dim")
-            self._print(f"  [{style}]agent {escape(line)}[/]")
+            who = f"agent {lane}" if lane else "agent"
+            self._print(f"  [{style}]{who} {escape(line)}[/]")
 
     def note(self, text: str) -> None:
         self._print(escape(text))
@@ -174,7 +176,7 @@ def _agent_line(event: AgentEvent) -> str:
     if "error" in event.detail:
         return f"{_tool(name)} failed: {event.detail['error']}"
     path = str(given.get("file_path") or given.get("path") or "")
-    inside = path.split("/workspace/")[-1]
+    inside = re.split(r"/workspace(?:-\d+)?/", path)[-1]
     shown = inside or (str(given["limit"]) + " cases" if "limit" in given else str(given.get("level", "")))
     return f"{_tool(name)}  {shown}".rstrip()
 

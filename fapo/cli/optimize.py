@@ -50,6 +50,9 @@ def optimize_command(
         str | None, typer.Option(help="A stronger model; replay shows with it what better prompts could reach.")
     ] = None,
     noise_floor: Annotated[bool, typer.Option(help="Run the baseline twice, to see how far equals differ.")] = True,
+    parallel: Annotated[
+        int, typer.Option(min=1, max=8, help="Agents at the same time, each in a workspace of its own.")
+    ] = 1,
     concurrency: Annotated[int, typer.Option(min=1, help="Model calls in flight at once.")] = 32,
     max_calls: Annotated[int | None, typer.Option(min=1, help="Limit on paid model calls.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit on tokens of paid calls.")] = None,
@@ -78,7 +81,7 @@ def optimize_command(
              "accept": accept, "concurrency": concurrency, "isolation": isolation, "max_calls": max_calls,
              "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm, "alpha": alpha, "min_gain": min_gain,
              "tolerance": tolerance, "max_cost_growth": max_cost_growth, "worth": worth, "noise_floor": noise_floor,
-             "teacher": teacher, "review_agent": review_agent}
+             "teacher": teacher, "review_agent": review_agent, "parallel": parallel}
         )  # fmt: skip
     except ValidationError as error:
         first = error.errors()[0]
@@ -96,10 +99,12 @@ async def _optimize(
     from fapo.cli.console import TerminalNarrator, print_json, say_unpriced, stderr
     from fapo.evaluation.connect import STANDIN_OPTIMIZER, check_models, connect
     from fapo.evaluation.project import find_pipeline, load_project
+    from fapo.optimize.gate import Gate
     from fapo.optimize.outcome import conclude
     from fapo.optimize.reviewer import Reviewer
-    from fapo.optimize.run import Run, create_run, reopen_run
+    from fapo.optimize.run import Run
     from fapo.optimize.search import Search
+    from fapo.optimize.start import create_run, reopen_run
     from fapo.store.files import lock_directory, to_python
 
     console = stderr(plain=environment.plain)
@@ -135,13 +140,13 @@ async def _optimize(
                 gateway=connection.gateway,
                 budget=connection.budget,
                 narrator=narrator,
-                reviewer=reviewer if config.review_agent else None,
             )
+            gate = Gate(run, reviewer if config.review_agent else None)
             run.require_test_look()
             connection.budget.charge("task", run.state.usage("task"))
             connection.budget.charge("optimizer", run.state.usage("optimizer"))
             try:
-                await Search(run, agent, model=optimizer, environment=variables, free=standin).go()
+                await Search(run, gate, agent, model=optimizer, environment=variables, free=standin).go()
             except BaseException:
                 console.print(f"saved; go on with: [bold]fapo optimize --resume {directory}[/]")
                 raise

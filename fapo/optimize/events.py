@@ -30,11 +30,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class SessionStarted:
-    """An agent session began, its process confined at the level `isolation`, which leaves `open_ends`."""
+    """An agent session began, its process confined at the level `isolation`, which leaves `open_ends`.
+
+    `lane` numbers the workspace, where several agents work at the same time.
+    """
 
     session: int
     isolation: str
     open_ends: tuple[str, ...]
+    lane: int = 1
     event: Literal["session_started"] = "session_started"
 
 
@@ -291,6 +295,16 @@ class State:
     def tolerated(self) -> float:
         """The loss that was tolerated so far for simpler variants."""
         return sum(attempt.margin for attempt in self.attempts)
+
+    @property
+    def line(self) -> tuple[str, ...]:
+        """The accepted variants, from the incumbent back to the first."""
+        line = []
+        variant = self.incumbent
+        while variant != "000":
+            line.append(variant)
+            variant = self.attempt(variant).parent
+        return tuple(line)
 
     def level_of(self, variant: str) -> Level | None:
         """The highest level at which a variant differs from the baseline, over all its accepted ancestors."""

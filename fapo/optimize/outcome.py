@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fapo.evaluation.evaluate import Evaluation
 from fapo.optimize.run import BASELINE, Run
+from fapo.optimize.validation import detectable_gain
 from fapo.records import Split, Usage
 from fapo.report.patch import unified_patch
 from fapo.report.run_summary import (
@@ -48,7 +49,7 @@ async def conclude(run: Run, *, optimizer_model: str) -> RunSummary:
         test_gain=await _gain(run, best, "test") if improved else None,
         variants=tuple(_rows(run)),
         looks=state.looks,
-        detectable_gain=run.detectable_gain(),
+        detectable_gain=detectable_gain(run),
         noise=None if state.noise is None else Noise(state.noise.discordant, state.noise.difference, state.noise.n),
         acceptance=f"{run.config.accept} at {run.config.error:g}",
         test_look=None if state.test is None else TestLookFacts(state.test.look, state.test.alpha, str(run.lock_home)),

@@ -1,4 +1,4 @@
-"""The search: baseline, then agent sessions until a limit, a target or the agent ends them, then test, once."""
+"""The search: baseline, then agent sessions until a limit, a target or the agents end them, then test, once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ import jinja2
 
 from fapo.agent.cage import open_ends
 from fapo.agent.credentials import kind_of
-from fapo.agent.protocol import Agent, AgentResult, AgentTask
+from fapo.agent.protocol import Agent, AgentEvent, AgentResult, AgentTask
 from fapo.errors import AgentError, CredentialsError
 from fapo.optimize.events import Decided, Finished, OpenedTest, SearchEnded, SessionEnded, SessionStarted
-from fapo.optimize.run import BASELINE, Run, begin
+from fapo.optimize.gate import Gate
+from fapo.optimize.lanes import Lane, directions
+from fapo.optimize.limits import dollars_left, why_stop
+from fapo.optimize.run import BASELINE, Run
+from fapo.optimize.start import begin
 from fapo.optimize.tools import Toolbox
+from fapo.optimize.validation import cases_needed, decide, detectable_gain, noise_floor
 from fapo.optimize.workspace import editable
 from fapo.records import Usage
 
@@ -34,8 +39,11 @@ _PLAYBOOK = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=Tru
 class Search:
     """Drives one run to its end. Call `go` again on a run that was interrupted: it continues."""
 
-    def __init__(self, run: Run, agent: Agent, *, model: str, environment: Mapping[str, str], free: bool) -> None:
+    def __init__(
+        self, run: Run, gate: Gate, agent: Agent, *, model: str, environment: Mapping[str, str], free: bool
+    ) -> None:
         self._run = run
+        self._gate = gate
         self._agent = agent
         self._model = model
         self._environment = dict(environment)
@@ -53,61 +61,76 @@ class Search:
             await run.evaluate(BASELINE, "validation")
             await run.evaluate(BASELINE, "train")
             if run.config.noise_floor:
-                await run.noise_floor()
+                await noise_floor(run)
             run.narrator.note(_outlook(run))
             if (open_question := run.state.undecided) is not None:
-                await run.decide(open_question.variant)
+                await decide(run, open_question.variant)
             await self._sessions()
         if run.state.finished is None:
             await self._open_test()
 
     async def _sessions(self) -> None:
         run = self._run
-        idle = 0
-        while (stop := run.why_stop()) is None:
-            before = len(run.state.attempts)
-            toolbox, result = await self._session()
-            if toolbox.fault is not None:
-                raise toolbox.fault
-            if toolbox.finished is not None and run.why_stop() is None:
-                stop = ("agent", toolbox.finished)
-                break
-            idle = 0 if len(run.state.attempts) > before else idle + 1
-            if idle >= MAX_IDLE_SESSIONS:
-                raise AgentError(
-                    f"the agent ended {idle} sessions without a submission: {result.error or result.status}"
-                )
+        summaries: list[str] = []
+        if why_stop(run) is None:
+            lanes = directions(await run.attribution(), run.directory, run.config.parallel)
+            tasks = [asyncio.create_task(self._work(lane)) for lane in lanes]
+            try:
+                summaries = [text for text in await asyncio.gather(*tasks) if text]
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        stop = why_stop(run) or ("agent", " ".join(summaries))
         if (unjudged := run.state.undecided) is not None:
             why = f"not judged: {stop[1]}"
             run.log(Decided(unjudged.variant, "rejected", why, why))
         run.log(SearchEnded(*stop))
 
-    async def _session(self) -> tuple[Toolbox, AgentResult]:
+    async def _work(self, lane: Lane) -> str | None:
+        """One session after the other in a lane, until the search is over, or the agent finishes: its summary."""
         run = self._run
+        idle = 0
+        while why_stop(run) is None:
+            toolbox, result = await self._session(lane)
+            if toolbox.fault is not None:
+                raise toolbox.fault
+            if toolbox.finished is not None:
+                return toolbox.finished
+            idle = 0 if toolbox.submitted else idle + 1
+            if idle >= MAX_IDLE_SESSIONS:
+                raise AgentError(
+                    f"the agent ended {idle} sessions without a submission: {result.error or result.status}"
+                )
+        return None
+
+    async def _session(self, lane: Lane) -> tuple[Toolbox, AgentResult]:
+        run, workspace = self._run, lane.workspace
         number = run.state.sessions_started + 1
         stop = asyncio.Event()
-        toolbox = Toolbox(run, stop.set)
-        run.workspace.fill(run.snapshot(run.state.incumbent), run.project.cases("train"), run.project.score.path)
-        run.workspace.write_ledger(run.state)
-        await run.attribution()
-        run.log(SessionStarted(number, self._agent.level, self._open_ends))
+        toolbox = Toolbox(run, self._gate, lane, stop.set)
+        incumbent = run.state.incumbent
+        workspace.fill(incumbent, run.snapshot(incumbent), run.project.cases("train"), run.project.score.path)
+        workspace.write_ledger(run.state)
+        run.log(SessionStarted(number, self._agent.level, self._open_ends, lane.number))
+        await toolbox.look()
         task = AgentTask(
-            workspace=run.workspace.directory,
-            home=run.directory / "agent",
-            system_prompt=self._playbook(),
-            prompt=f"Workspace: {run.workspace.directory}\n{FIRST_PROMPT}",
+            workspace=workspace.directory,
+            home=lane.home,
+            system_prompt=self._playbook(lane),
+            prompt=f"Workspace: {workspace.directory}\n{FIRST_PROMPT}",
             tools=toolbox.tools(),
             editable=lambda: editable(run.state.open_levels),
             model=self._model,
             environment=self._environment,
             max_turns=MAX_TURNS,
-            max_budget_usd=None if self._free else run.dollars_left(),
+            max_budget_usd=None if self._free else dollars_left(run),
             stall_s=STALL_S,
             stop=stop,
         )
         timer = self._end_in_time(stop)
         try:
-            result = await self._agent.run(task, run.narrator.agent)
+            result = await self._agent.run(task, lambda event: self._tell(event, lane))
         finally:
             if timer is not None:
                 timer.cancel()
@@ -119,6 +142,9 @@ class Search:
         run.log(SessionEnded(number, result.status, result.error, usage, result.sdk_version, result.cli_version or ""))
         return toolbox, result
 
+    def _tell(self, event: AgentEvent, lane: Lane) -> None:
+        self._run.narrator.agent(event, lane.number if self._run.config.parallel > 1 else 0)
+
     def _end_in_time(self, stop: asyncio.Event) -> asyncio.TimerHandle | None:
         minutes = self._run.config.max_minutes
         if minutes is None:
@@ -126,13 +152,14 @@ class Search:
         left = self._run.state.started_at + 60 * minutes - time.time()
         return asyncio.get_running_loop().call_later(max(left, 0), stop.set)
 
-    def _playbook(self) -> str:
+    def _playbook(self, lane: Lane) -> str:
         spec = self._run.project.spec
         guidance = Path(self._run.source, "playbook.md")
         return _PLAYBOOK.from_string(
             resources.files(__package__).joinpath("playbook.md").read_text(encoding="utf-8")
         ).render(
-            workspace=self._run.workspace.directory,
+            workspace=lane.workspace.directory,
+            direction=lane.direction,
             pipeline=spec.name,
             task=spec.task,
             steps=self._run.project.steps,
@@ -158,13 +185,13 @@ def _outlook(run: Run) -> str:
     """What validation can show, and what all variants would cost in task calls."""
     done = run.state.evaluated(BASELINE, "validation")
     assert done is not None
-    least = run.detectable_gain()
+    least = detectable_gain(run)
     gain = f"one look at validation ({done.n} cases) finds a true gain of {100 * least:.1f} points four times in five"
     if (noise := run.state.noise) is not None:
         twice = f"two runs of the same pipeline differ on {noise.discordant:.0%} of the cases"
         gain = f"{twice}, and by {100 * noise.difference:+.1f} points; {gain}"
     if least > SMALL_GAIN:
-        gain += f"; for {100 * SMALL_GAIN:.0f} points it would take {run.cases_needed(SMALL_GAIN):,} cases"
+        gain += f"; for {100 * SMALL_GAIN:.0f} points it would take {cases_needed(run, SMALL_GAIN):,} cases"
     if done.paid.cost_usd is None:
         return f"{gain}; the price of the task model is unknown"
     cases = run.config.max_variants * done.n + 2 * len(run.project.cases("test"))

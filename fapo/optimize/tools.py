@@ -7,36 +7,56 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from fapo.agent.protocol import AgentTool
+from fapo.attribution.blame import Attribution
 from fapo.errors import FapoError, UsageError
 from fapo.optimize.events import Decided
+from fapo.optimize.gate import CONFLICTS, Gate
+from fapo.optimize.lanes import Lane
 from fapo.optimize.levels import closed_reasons
+from fapo.optimize.limits import dollars_left, why_stop
 from fapo.optimize.run import Run
+from fapo.optimize.sweep import sweep
+from fapo.optimize.validation import detectable_gain
 from fapo.optimize.workspace import editable
+from fapo.pipeline.settings import setting_names
 from fapo.records import LEVELS, Level
 
 SHOWN_EXAMPLES = 5
 SHOWN_FEEDBACK = 8
-_COSTLY = ("evaluate_train", "submit")
+SHOWN_COMBINATIONS = 12
+_COSTLY = ("evaluate_train", "submit", "sweep", "merge")
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Toolbox:
-    """The tools of one session. `finished` holds the agent's summary once it called `finish`.
+    """The tools of one session in one lane. `finished` holds the agent's summary once it called `finish`.
 
     `fault` holds an error that must end the session, such as a provider outage: the agent cannot mend it.
     """
 
-    def __init__(self, run: Run, end_session: Callable[[], None]) -> None:
+    def __init__(self, run: Run, gate: Gate, lane: Lane, end_session: Callable[[], None]) -> None:
         self._run = run
+        self._gate = gate
+        self._lane = lane
+        self._workspace = lane.workspace
         self._end_session = end_session
         self.finished: str | None = None
+        self.submitted = False
         self.fault: FapoError | None = None
 
     def tools(self) -> tuple[AgentTool, ...]:
         text = {"type": "string"}
         submit = {"hypothesis": text, "technique": text, "step": text}
         level = {"level": {"type": "string", "enum": ["parameter", "structure"]}, "reason": text}
+        sweep_of = {
+            "settings": {
+                "type": "object",
+                "description": "`params.NAME` or `STEP.PARAMETER`, such as `answer.temperature`, to its values",
+                "additionalProperties": {"type": "array", "minItems": 1},
+            },
+            "max_calls": {"type": "integer", "minimum": 1, "description": "model calls that it may pay for"},
+        }
         limit = {"limit": {"type": "integer", "minimum": 1, "description": "only the first N train cases"}}
         return (
             self._tool(
@@ -68,6 +88,21 @@ class Toolbox:
                 self._submit,
             ),
             self._tool(
+                "sweep",
+                "Try all combinations of some settings on train, by successive halving; needs the parameter level. "
+                "The workspace is not changed.",
+                sweep_of,
+                self._sweep,
+                required=("settings",),
+            ),
+            self._tool(
+                "merge",
+                "Make the change of an earlier variant in your workspace, too, by a three-way merge, and learn how "
+                "many train cases it wins and loses against the incumbent: for variants that win on different cases.",
+                {"variant": text},
+                self._merge,
+            ),
+            self._tool(
                 "learned",
                 "Write into the ledger what a variant taught you, for later sessions; one sentence.",
                 {"variant": text, "lesson": text},
@@ -80,10 +115,12 @@ class Toolbox:
     def _tool(self, name: str, description: str, properties: dict[str, Any], handler: Handler,
               *, required: tuple[str, ...] | None = None) -> AgentTool:  # fmt: skip
         async def answer(arguments: dict[str, Any]) -> str:
-            if name in _COSTLY and (over := self._run.why_stop()) is not None:
+            if name in _COSTLY and (over := why_stop(self._run)) is not None:
                 raise UsageError(f"the search is over: {over[1]}; call finish")
             try:
-                return json.dumps(await handler(arguments), ensure_ascii=False)
+                answered = json.dumps(await handler(arguments), ensure_ascii=False)
+                self._workspace.write_ledger(self._run.state)
+                return answered
             except UsageError:
                 raise
             except FapoError as error:
@@ -127,18 +164,21 @@ class Toolbox:
                 for a in state.attempts
             ],
             "target": run.config.target,
-            "detectable_gain": round(run.detectable_gain(), 3),
+            "detectable_gain": round(detectable_gain(run), 3),
             "looks": state.looks,
-            "usd_left": run.dollars_left(),
+            "usd_left": dollars_left(run),
+            "settings": list(setting_names(snapshot)),
+            "agent": self._lane.number,
+            "agents": run.config.parallel,
         }  # fmt: skip
 
     async def _attribution(self, arguments: dict[str, Any]) -> dict[str, Any]:
         run = self._run
         if arguments.get("replay"):
-            if (over := run.why_stop()) is not None:
+            if (over := why_stop(run)) is not None:
                 raise UsageError(f"the search is over: {over[1]}; call finish")
             await run.replay()
-        found = await run.attribution()
+        found = await self.look()
         return {
             "n": found.n,
             "mean": None if found.mean is None else round(found.mean, 4),
@@ -176,7 +216,7 @@ class Toolbox:
         limit = arguments.get("limit")
         total = len(self._run.project.cases("train"))
         limit = None if limit is None or int(limit) >= total else int(limit)
-        evaluation, incumbent, traces = await self._run.evaluate_workspace(limit)
+        evaluation, incumbent, traces = await self._gate.evaluate_workspace(self._workspace, limit)
         values = evaluation.values
         base = [incumbent.values[case] for case in values]
         incumbent_mean = sum(base) / len(base)
@@ -193,15 +233,16 @@ class Toolbox:
 
     async def _submit(self, arguments: dict[str, Any]) -> dict[str, Any]:
         run = self._run
-        verdict = await run.submit(*(str(arguments[key])[:500] for key in ("hypothesis", "technique", "step")))
+        self.submitted = True
+        claim = (str(arguments[key])[:500] for key in ("hypothesis", "technique", "step"))
+        verdict = await self._gate.submit(self._workspace, *claim)
         judged = isinstance(verdict, Decided)
         accepted = isinstance(verdict, Decided) and verdict.verdict == "accepted"
         if judged:
-            run.workspace.restore(run.snapshot(run.state.incumbent))
-        run.workspace.write_ledger(run.state)
+            self._workspace.restore(run.state.incumbent, run.snapshot(run.state.incumbent))
         if accepted:
-            await run.attribution()
-        over = run.why_stop()
+            await self.look()
+        over = why_stop(run)
         attempt = run.state.attempt(verdict.variant)
         return {
             "variant": verdict.variant,
@@ -227,12 +268,48 @@ class Toolbox:
 
     async def _learned(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._run.learn(str(arguments["variant"])[:20], str(arguments["lesson"])[:500])
-        self._run.workspace.write_ledger(self._run.state)
         return {"noted": True}
+
+    async def _sweep(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        values = {str(name): list(each) for name, each in arguments["settings"].items()}
+        done = await sweep(self._run, self._gate, self._workspace, values, max_calls=arguments.get("max_calls"))
+        return {
+            "combinations": [
+                {"settings": dict(each.settings), "n": each.n, "mean": round(each.mean, 4), "failures": each.failures,
+                 "against_workspace": round(each.against.difference, 4), "p": round(each.against.p_greater, 3)}
+                for each in done.combinations[:SHOWN_COMBINATIONS]
+            ],
+            "paid_calls": done.calls,
+            "ended_early": done.ended_early,
+        }  # fmt: skip
+
+    async def _merge(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        run, variant = self._run, str(arguments["variant"])
+        merged = self._gate.take_over(self._workspace, variant)
+        ours = await run.evaluate(run.state.incumbent, "train")
+        theirs = await run.evaluate(variant, "train")
+        gains = [theirs.values[case] - value for case, value in ours.values.items()]
+        return {
+            "merged": variant,
+            "conflicts": [f"{CONFLICTS}/{path}" for path in merged.conflicts],
+            "cases_won": sum(gain > 0 for gain in gains),
+            "cases_lost": sum(gain < 0 for gain in gains),
+            "next": "resolve the conflicts, if any; then evaluate_train and submit",
+        }
+
+    async def look(self) -> Attribution:
+        """Attribution of the incumbent, with its traces in the workspace."""
+        run = self._run
+        variant = run.state.incumbent
+        found = await run.attribution()
+        if not self._workspace.has_traces(variant):
+            records = (await run.evaluate(variant, "train")).records
+            self._workspace.write_traces(variant, records, run.case_map("train"))
+        return found
 
     async def _finish(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self.finished = str(arguments["summary"])[:2000]
         return {"finished": True}
 
     def _variants_left(self) -> int:
-        return 0 if self._run.why_stop() is not None else self._run.config.max_variants - self._run.state.looks
+        return 0 if why_stop(self._run) is not None else self._run.config.max_variants - self._run.state.looks

@@ -1,4 +1,4 @@
-"""The agent's workspace: the pipeline copy, train cases and traces, the score's source, the ledger; nothing else."""
+"""An agent's workspace: the pipeline copy, train cases and traces, the score's source, the ledger; nothing else."""
 
 from __future__ import annotations
 
@@ -23,29 +23,38 @@ _EDITABLE: dict[Level, tuple[str, ...]] = {
 
 
 class Workspace:
-    """The directory in which the agent works."""
+    """The directory in which an agent works. Its pipeline is a change of the variant `base`."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.pipeline = directory / "pipeline"
+        self.base = ""
 
-    def fill(self, snapshot: Snapshot, train: Iterable[Case], score: Path) -> None:
-        """Lay the workspace anew, with `snapshot` as the pipeline."""
+    def fill(self, base: str, snapshot: Snapshot, train: Iterable[Case], score: Path) -> None:
+        """Lay the workspace anew, with `snapshot`, the variant `base`, as the pipeline."""
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
-        self.restore(snapshot)
+        self.restore(base, snapshot)
         lines = b"".join(to_json(case) + b"\n" for case in train)
         write_atomic(self.directory / "train" / "cases.jsonl", lines)
         write_atomic(self.directory / "score" / score.name, score.read_bytes())
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Set the pipeline copy back to `snapshot`."""
+    def restore(self, base: str, snapshot: Snapshot) -> None:
+        """Set the pipeline copy to `snapshot`, which is the variant `base` or a change of it."""
         shutil.rmtree(self.pipeline, ignore_errors=True)
         write_snapshot(snapshot, self.pipeline)
+        self.base = base
+
+    def set_aside(self, path: str, content: bytes) -> None:
+        """Keep a file that is no part of the pipeline, for the agent to read."""
+        write_atomic(self.directory / path, content)
 
     def snapshot(self) -> dict[str, bytes]:
         """The pipeline copy as it stands. Raises UsageError for links and special files."""
         return take_snapshot(self.pipeline)
+
+    def has_traces(self, variant: str) -> bool:
+        return (self.directory / "train" / "traces" / variant / "index.md").is_file()
 
     def write_traces(self, variant: str, records: Iterable[CaseRecord], cases: Mapping[str, Case]) -> str:
         """One readable file for each failing case and a few passing ones; returns the folder, relative."""

@@ -152,6 +152,9 @@ class Status:
     accepted: int = 0
     train_cases: int = 0
     variants_left: int = 1
+    agent: int = 1
+    agents: int = 1
+    """How many work at the same time, and which of them this is."""
 
     @classmethod
     def parse(cls, payload: Mapping[str, Any]) -> Status:
@@ -171,6 +174,8 @@ class Status:
             accepted=len(good),
             train_cases=_int(train.get("n")) if isinstance(train, Mapping) else 0,
             variants_left=_int(payload.get("variants_left"), 1),
+            agent=_int(payload.get("agent"), 1),
+            agents=_int(payload.get("agents"), 1),
         )
 
 

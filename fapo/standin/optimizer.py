@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -180,7 +181,9 @@ class _Session:
 
     def _search(self) -> Generator[Call, Exchange, None]:
         while self.status.variants_left > 0 and self.errors < MAX_ERRORS:
-            idea = next(self._untried(), None)
+            if self.status.agents > 1 and self.verdicts + self.errors:
+                yield from self._read_status("What did the others try?")
+            idea = self._next_idea()
             asked = self._levels_to_ask(exhausted=idea is None)
             for level in asked:
                 if (yield from self._request(level)):
@@ -224,10 +227,12 @@ class _Session:
             yield from self._restore(texts, written)
             return
         arguments = {"hypothesis": plan.hypothesis, "technique": plan.technique, "step": plan.step}
-        payload = yield from self._ask("submit", arguments)
+        answer = yield from self._use(f"{MCP_PREFIX}submit", arguments)
+        payload = answer.payload
         if payload is None or "verdict" not in payload:
             self.errors += 1
-            yield from self._restore(texts, written)
+            if "your workspace" not in answer.text:
+                yield from self._restore(texts, written)
             return
         self.errors = 0
         yield from self._adapt(idea, Verdict.parse(payload), texts, written)
@@ -314,6 +319,11 @@ class _Session:
         return True
 
     # -- ideas
+
+    def _next_idea(self) -> Idea | None:
+        """The first that was not tried; of several agents, each takes another one."""
+        found = list(islice(self._untried(), self.status.agent))
+        return found[-1] if found else None
 
     def _untried(self) -> Iterator[Idea]:
         known = self.done | self.unfit | self.status.tried

@@ -1,0 +1,87 @@
+"""How a run begins, and how an interrupted one is opened again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fapo import __version__
+from fapo.config import OptimizeConfig
+from fapo.data import split_digest
+from fapo.errors import UsageError
+from fapo.evaluation.project import Project, load_project
+from fapo.optimize.events import LevelOpened, Started
+from fapo.optimize.levels import initial_levels
+from fapo.optimize.run import BASELINE, Run
+from fapo.records import Split
+from fapo.store.files import make_directory, read_json, write_atomic
+from fapo.store.variants import freeze_snapshot, snapshot_digest, take_snapshot
+
+RUN_FILE = "run.json"
+
+
+def create_run(source: Path, project: Project, config: OptimizeConfig, runs_dir: Path) -> Path:
+    """Freeze the inputs of a new run under `runs_dir`; returns its directory."""
+    make_directory(runs_dir)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    directory = _fresh(runs_dir, f"{stamp}-{project.spec.name}")
+    snapshot = take_snapshot(source, hard_links=True)
+    freeze_snapshot(snapshot, directory / "variants" / BASELINE)
+    frozen = {
+        "pipeline": project.spec.name,
+        "source": str(source.resolve()),
+        "config": config.model_dump(mode="json"),
+        "baseline_digest": snapshot_digest(snapshot),
+        "score_digest": project.score.digest,
+        "cases": _digests(project),
+        "fapo": __version__,
+    }
+    write_atomic(directory / RUN_FILE, json.dumps(frozen, indent=2) + "\n")
+    return directory
+
+
+def reopen_run(directory: Path) -> tuple[Project, OptimizeConfig, Path]:
+    """The project, configuration and source directory of an interrupted run.
+
+    Raises UsageError where what it ran on has changed.
+    """
+    path = directory / RUN_FILE
+    if not path.is_file():
+        raise UsageError("not a run: run.json is missing", path=directory)
+    try:
+        frozen = read_json(path)
+        config = OptimizeConfig.model_validate(frozen["config"])
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"cannot be read back: {' '.join(str(error).split())}", path=path) from None
+    project = load_project(directory / "variants" / BASELINE, model=config.model, data_from=Path(frozen["source"]))
+    if project.score.digest != frozen["score_digest"]:
+        raise UsageError("the score function has changed since the run began; start a new run", path=project.score.path)
+    if _digests(project) != frozen["cases"]:
+        raise UsageError("the benchmark's cases have changed since the run began; start a new run", path=directory)
+    return project, config, Path(frozen["source"])
+
+
+def begin(run: Run) -> None:
+    """Log the start of a run, once."""
+    if run.state.started_at == 0.0:
+        run.log(Started())
+        for level in initial_levels(run.scope):
+            run.log(LevelOpened(level, "the lowest level of the scope is open from the start"))
+
+
+def _digests(project: Project) -> dict[str, str]:
+    splits: Iterable[Split] = ("train", "validation", "test")
+    return {split: split_digest(project.cases(split)) for split in splits}
+
+
+def _fresh(parent: Path, name: str) -> Path:
+    for number in range(1, 1000):
+        path = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue
+    raise UsageError("too many runs with this name", path=parent)

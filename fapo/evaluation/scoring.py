@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import math
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -83,14 +84,22 @@ def _interrupt(*_: object) -> None:
 
 
 def load_score(name: str, near: Path) -> ScoreFunction:
-    """The score function `name`: a `.py` path relative to `near`, or the name of a file in `scores/`."""
+    """The score function `name`: a `.py` path relative to `near`, or the name of a file in `scores/`.
+
+    A folder of the file's name beside it holds modules that it imports relatively: `from .words import ...`.
+    """
     path = near / name if name.endswith(".py") else find_builtin("scores", f"{name}.py")
     if path is None or not path.is_file():
         raise UsageError(f"unknown score `{name}`: neither a built-in score nor a Python file", path=near)
-    spec = importlib.util.spec_from_file_location(f"fapo_score_{path.stem}", path)
+    folder = path.with_suffix("")
+    module_name = f"fapo_score_{path.stem}_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(
+        module_name, path, submodule_search_locations=[str(folder)] if folder.is_dir() else None
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -98,4 +107,10 @@ def load_score(name: str, near: Path) -> ScoreFunction:
     function = getattr(module, "score", None)
     if not callable(function) or len(inspect.signature(function).parameters) != 2:
         raise UsageError("must define `def score(case, prediction) -> Score`", path=path)
-    return ScoreFunction(path.stem, path, hashlib.sha256(path.read_bytes()).hexdigest(), function)
+    return ScoreFunction(path.stem, path, _digest(path, folder), function)
+
+
+def _digest(path: Path, folder: Path) -> str:
+    """SHA-256 of the file, and of the modules beside it."""
+    files = [path, *sorted(folder.rglob("*.py"))]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()

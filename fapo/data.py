@@ -114,6 +114,7 @@ class BenchmarkSpec(BaseModel):
     columns: Columns | None = None
     score: str = Field(description="Name of a built-in score function, or a path to a Python file.")
     closed_labels: bool = Field(False, description="Expected answers are a closed public set, such as class names.")
+    judge: str | None = Field(None, description="Model string of the judge that the score function asks.")
     cluster: str | None = Field(None, description="Metadata key of cases that are not independent of each other.")
     guards: Guards = Guards()
 
@@ -131,6 +132,7 @@ class Benchmark:
     source: str = ""
     licence: str = ""
     guards: Guards = field(default_factory=Guards)
+    judge: str | None = None
 
     def cases(self, split: Split) -> tuple[Case, ...]:
         return self.splits[split]
@@ -154,7 +156,7 @@ def load_benchmark(directory: Path) -> Benchmark:
     splits = load_splits(sources, columns=spec.columns, cluster=spec.cluster)
     return Benchmark(
         spec.name, directory, spec.score, spec.closed_labels, spec.cluster, splits, spec.source, spec.licence,
-        spec.guards,
+        spec.guards, spec.judge,
     )  # fmt: skip
 
 

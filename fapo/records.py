@@ -126,6 +126,8 @@ class CaseRecord:
     score: Score | None
     failure: Failure | None
     duration_s: float
+    judge: Usage = Usage()
+    """What the score function's questions to the judge cost."""
 
     @property
     def value(self) -> float | None:

@@ -89,9 +89,9 @@ async def _replay(
     environment = read_environment()
     console = stderr(plain=environment.plain)
     project = changed(project, spec=project.spec.model_copy(update={"models": manifest.models}))
-    models = [*manifest.models.values(), *([teacher] if teacher else [])]
+    models = [*project.model_names, *([teacher] if teacher else [])]
     plan = EvaluationPlan(project.directory, project.spec, (), project.score, manifest, directory, limits.concurrency,
-                          isolation, project.benchmark.guards)  # fmt: skip
+                          isolation, project.benchmark.guards, judge=manifest.judge)  # fmt: skip
     with lock_directory(directory):
         async with connect(models, environment, limits=limits) as connection:
             say_unpriced(console, connection.unpriced)

@@ -104,7 +104,7 @@ async def _begin(pipeline: str, config: EvalConfig, environment: Environment, as
     project = load_project(source, model=config.model)
     console = stderr(plain=environment.plain)
     _say_notes(console, project, config)
-    async with connect(project.spec.models.values(), environment, limits=config) as connection:
+    async with connect(project.model_names, environment, limits=config) as connection:
         say_unpriced(console, connection.unpriced)
         plan = plan_evaluation(project, config, environment.runs_dir)
         write_request(plan.directory, EvaluationRequest(source, config))
@@ -136,7 +136,7 @@ async def _resume(
     missing = len(plan.cases) * config.trials - len(load_decided(directory))
     console = stderr(plain=environment.plain)
     _say_notes(console, project, config)
-    async with connect(project.spec.models.values() if missing else (), environment, limits=config) as connection:
+    async with connect(project.model_names if missing else (), environment, limits=config) as connection:
         say_unpriced(console, connection.unpriced)
         evaluation = await _evaluate(plan, connection.gateway, console, plain=environment.plain)
     return _report(evaluation, project, console, as_json=as_json, ran=bool(missing))
@@ -177,7 +177,7 @@ async def _dry_run(pipeline: str, config: EvalConfig, environment: Environment, 
     project = load_project(find_pipeline(pipeline), model=config.model)
     console = stderr(plain=environment.plain)
     _say_notes(console, project, config)
-    async with connect(project.spec.models.values(), environment, limits=config, forecast=True) as connection:
+    async with connect(project.model_names, environment, limits=config, forecast=True) as connection:
         say_unpriced(console, connection.unpriced)
         await asyncio.to_thread(client.load)  # or else the first case seems to take seconds
         with tempfile.TemporaryDirectory(prefix="fapo-dry-run-") as scratch:

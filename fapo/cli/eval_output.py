@@ -47,6 +47,9 @@ def figures(evaluation: Evaluation, project: Project, *, ran: bool) -> dict[str,
         "failures": len(evaluation.failed("pipeline")),
         "undecided": len(evaluation.failed("provider")),
         "usage": to_python(evaluation.usage),
+        "judge": None
+        if project.judge is None
+        else {"model": project.judge, "usage": to_python(evaluation.judge_usage)},
         "wall_s": round(evaluation.wall_s, 3),
         "steps": [to_python(row) for row in step_rows(evaluation.read_records())],
         "isolation": evaluation.isolation if ran else None,
@@ -77,6 +80,10 @@ def show(evaluation: Evaluation, project: Project, found: dict[str, Any]) -> Non
     usage = evaluation.usage
     how = f"{found['wall_s']:.1f} s, code confined by {found['isolation']}" if found["isolation"] else "read back"
     console.print(f"{usage.llm_calls} calls, {usage.cached_calls} cached, {dollars(usage.cost_usd)}, {how}")
+    if found["judge"]:
+        asked = evaluation.judge_usage
+        console.print(f"judge {escape(str(project.judge))}: {asked.llm_calls} calls, {asked.cached_calls} cached, "
+                      f"{dollars(asked.cost_usd)}")  # fmt: skip
     console.print(f"traces: {evaluation.directory}/traces.jsonl")
     if project.sample_note:
         console.print(f"[yellow]note[/] {project.sample_note}")

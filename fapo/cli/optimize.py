@@ -114,7 +114,7 @@ async def _optimize(
     else:
         project, config, source = reopen_run(resume)
     optimizer = optimizer_model_of(project.spec.models.values(), config.optimizer_model or project.spec.optimizer_model)
-    models = [*project.spec.models.values(), *([config.teacher] if config.teacher else [])]
+    models = [*project.model_names, *([config.teacher] if config.teacher else [])]
     check_models(models)
     _check_agent(optimizer, environment)
     agent = ClaudeAgent(isolation=config.isolation)
@@ -144,6 +144,7 @@ async def _optimize(
             gate = Gate(run, reviewer if config.review_agent else None)
             run.require_test_look()
             connection.budget.charge("task", run.state.usage("task"))
+            connection.budget.charge("judge", run.state.usage("judge"))
             connection.budget.charge("optimizer", run.state.usage("optimizer"))
             try:
                 await Search(run, gate, agent, model=optimizer, environment=variables, free=standin).go()

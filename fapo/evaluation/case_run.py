@@ -35,6 +35,7 @@ class CaseRun:
     started: float = field(default_factory=time.monotonic)
     seen: list[Call] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    ended: float = math.inf
     held_s: float = 0.0
     calls: int = 0
     given: int = 0
@@ -129,13 +130,15 @@ class CaseRun:
         )
 
     def record(
-        self, case: Case, prediction: Prediction | None, score: Score | None, failure: Failure | None
-    ) -> CaseRecord:
+        self, case: Case, prediction: Prediction | None, score: Score | None, failure: Failure | None,
+        judge: Usage | None = None,
+    ) -> CaseRecord:  # fmt: skip
+        """The record, with what the judge cost. The case ended when `ended` was set, or ends now."""
         alone = Timeline(self.seen)
         steps = sorted(self.steps, key=lambda step: step.start_s)
         placed = [replace(step, start_s=alone.at(step.start_s)) for step in steps]
-        duration_s = alone.at(self._since(math.inf))
-        return CaseRecord(case.id, self.trial, tuple(placed), prediction, score, failure, duration_s)
+        duration_s = alone.at(self._since(self.ended))
+        return CaseRecord(case.id, self.trial, tuple(placed), prediction, score, failure, duration_s, judge or Usage())
 
 
 def _number(value: Any) -> float:

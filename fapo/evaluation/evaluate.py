@@ -18,12 +18,13 @@ from fapo.errors import CredentialsError, FapoError, IsolationError, PipelineErr
 from fapo.evaluation.case_run import CaseRun
 from fapo.evaluation.guards import Allowance, check_documents, visible
 from fapo.evaluation.intervention import Intervention
+from fapo.evaluation.judging import Judge
 from fapo.evaluation.pool import WorkerPool
 from fapo.evaluation.process import WorkerDied, WorkerProcess
 from fapo.evaluation.scoring import ScoreFunction
 from fapo.llm.gateway import Gateway
 from fapo.pipeline.spec import PipelineSpec
-from fapo.records import Case, CaseRecord, Failure, Split, Usage
+from fapo.records import Case, CaseRecord, Failure, Prediction, Score, Split, Usage
 from fapo.sandbox.policy import Level
 from fapo.sandbox.probe import choose_level
 from fapo.store.files import LineLog, from_json, read_json, read_lines, to_json, to_python, write_atomic
@@ -51,6 +52,7 @@ class Manifest:
     sample: str | None = None
     """A sentence that restricts what the figures mean, such as that a stand-in answered."""
     first_trial: int = 0
+    judge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class EvaluationPlan:
     allowance: Allowance | None = None
     interventions: Mapping[str, Intervention] = field(default_factory=dict)
     """By case id: what is changed where the case is replayed."""
+    judge: str | None = None
+    """The model that the score function may ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class CaseResult:
     usage: Usage
     demand: Usage
     duration_s: float
+    judge: Usage
     offset: int
 
 
@@ -115,6 +120,10 @@ class Evaluation:
     @property
     def usage(self) -> Usage:
         return sum((result.usage for result in self.results), Usage())
+
+    @property
+    def judge_usage(self) -> Usage:
+        return sum((result.judge for result in self.results), Usage())
 
     @property
     def demand(self) -> Usage:
@@ -217,13 +226,23 @@ class _Evaluator:
             limit = self._plan.spec.limits.timeout_s
             prediction = await worker.run_case(inputs, run, timeout_s=limit, outputs=outputs)
             check_documents(self._plan.guards, prediction)
-            return run.record(case, prediction, self._plan.score(case, prediction), None)
+            run.ended = time.monotonic()
+            score, judge = await self._score(case, prediction, run)
+            return run.record(case, prediction, score, None, judge)
         except PipelineError as error:
             return run.record(case, None, None, Failure("pipeline", error.kind, str(error), error.step))
         except CredentialsError:
             raise
         except ProviderError as error:
             return run.record(case, None, None, Failure("provider", "unavailable", str(error)))
+
+    async def _score(self, case: Case, prediction: Prediction, run: CaseRun) -> tuple[Score, Usage]:
+        function = self._plan.score
+        if not function.asks_judge:
+            return function(case, prediction), Usage()
+        assert self._plan.judge is not None
+        judge = Judge(self._gateway, self._plan.judge, rank=run.calls + 1)
+        return await function.judged(case, prediction, judge), judge.usage
 
     def _finish(self, record: CaseRecord) -> None:
         try:
@@ -251,7 +270,7 @@ def _cases_in_flight(concurrency: int) -> int:
 def _result(record: CaseRecord, offset: int) -> CaseResult:
     return CaseResult(
         record.case_id, record.trial, record.value, record.failure, record.usage, record.demand, record.duration_s,
-        offset,
+        record.judge, offset,
     )  # fmt: skip
 
 

@@ -45,8 +45,9 @@ def plan_evaluation(
         trials=config.trials,
         models=project.spec.models,
         sample=project.sample_note,
+        judge=project.judge,
     )
     return EvaluationPlan(
         code, project.spec, cases, project.score, manifest, directory, config.concurrency, config.isolation,
-        project.benchmark.guards,
+        project.benchmark.guards, judge=project.judge,
     )  # fmt: skip

@@ -34,9 +34,19 @@ class Project:
         return {case.id: str(case.metadata[key]) for case in self.cases(split)} if key else None
 
     @property
+    def judge(self) -> str | None:
+        """The model that the score function asks, if it asks one."""
+        return (self.spec.judge or self.benchmark.judge) if self.score.asks_judge else None
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """All models that an evaluation calls."""
+        return (*self.spec.models.values(), *([self.judge] if self.judge else []))
+
+    @property
     def sample_note(self) -> str | None:
         """The sentence that every output carries when a stand-in answers instead of a model."""
-        names = sorted({model for model in self.spec.models.values() if model.startswith(STANDIN_PREFIX)})
+        names = sorted({model for model in self.model_names if model.startswith(STANDIN_PREFIX)})
         if not names:
             return None
         return (
@@ -69,6 +79,8 @@ def load_project(directory: Path, *, model: str | None = None, data_from: Path |
     benchmark = _benchmark(spec, home)
     near = benchmark.directory if spec.data is None else home
     score = load_score(spec.score or benchmark.score, near)
+    if score.asks_judge and not (spec.judge or benchmark.judge):
+        raise UsageError("its score asks a model: name it by `judge:`", path=home / SPEC_FILE)
     return Project(directory, spec, steps, benchmark, score)
 
 

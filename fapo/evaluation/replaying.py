@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from fapo.evaluation.evaluate import EvaluationPlan, Observer, evaluate
 from fapo.evaluation.intervention import Intervention
+from fapo.evaluation.judging import Judge
 from fapo.llm.gateway import Gateway
-from fapo.records import Case, CaseRecord, Prediction, Score
+from fapo.records import Case, CaseRecord, Prediction
 
 Jobs = Mapping[str, tuple[Case, Intervention]]
 REPLAY_DIR = "replay"
@@ -29,14 +31,17 @@ def replayer(
         real = {name: case for name, (case, _) in jobs.items()}
         own = plan.score.function
 
-        def score(case: Case, prediction: Prediction) -> Score:
+        def score(case: Case, prediction: Prediction) -> Any:
             return own(real[case.id], prediction)
+
+        async def judged(case: Case, prediction: Prediction, judge: Judge) -> Any:
+            return await own(real[case.id], prediction, judge)
 
         manifest = replace(plan.manifest, variant=f"{plan.manifest.variant}, replayed", cases_digest=digest)
         replayed = replace(
             plan,
             cases=tuple(replace(case, id=name) for name, case in real.items()),
-            score=replace(plan.score, function=score),
+            score=replace(plan.score, function=judged if plan.score.asks_judge else score),
             manifest=manifest,
             directory=plan.directory / REPLAY_DIR / digest[:16],
             interventions={name: change for name, (_, change) in jobs.items()},

@@ -1,4 +1,7 @@
-"""Score functions: found by name or path, called in the parent, held to their contract."""
+"""Score functions: found by name or path, called in the parent, held to their contract.
+
+`def score(case, prediction) -> Score`; or, with a model to ask, `async def score(case, prediction, judge) -> Score`.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,11 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fapo.data import find_builtin
-from fapo.errors import PipelineError, ScorerError, UsageError
+from fapo.errors import FapoError, PipelineError, ScorerError, UsageError
+from fapo.evaluation.judging import Judge
 from fapo.records import Case, Prediction, Score
 
 SCORE_TIMEOUT_S = 10.0
@@ -28,7 +33,24 @@ class ScoreFunction:
     name: str
     path: Path
     digest: str
-    function: Callable[[Case, Prediction], Score]
+    function: Callable[..., Any]
+
+    @property
+    def asks_judge(self) -> bool:
+        return inspect.iscoroutinefunction(self.function)
+
+    async def judged(self, case: Case, prediction: Prediction, judge: Judge) -> Score:
+        """Score one prediction with the judge's help.
+
+        What it raises beside a FapoError is its own fault, ScorerError: it must cope with any output.
+        """
+        try:
+            score = await self.function(case, prediction, judge)
+        except FapoError:
+            raise
+        except Exception as error:
+            raise self._fault(case, error) from error
+        return self._checked(case, score)
 
     def __call__(self, case: Case, prediction: Prediction) -> Score:
         """Score one prediction.
@@ -56,7 +78,13 @@ class ScoreFunction:
             with _time_limit():
                 score = self.function(case, prediction)
         except Exception as error:
-            raise ScorerError(f"{self.path}: raised on case {case.id}: {type(error).__name__}: {error}") from error
+            raise self._fault(case, error) from error
+        return self._checked(case, score)
+
+    def _fault(self, case: Case, error: Exception) -> ScorerError:
+        return ScorerError(f"{self.path}: raised on case {case.id}: {type(error).__name__}: {error}")
+
+    def _checked(self, case: Case, score: Any) -> Score:
         if not isinstance(score, Score) or not math.isfinite(score.value) or not 0 <= score.value <= 1:
             raise ScorerError(
                 f"{self.path}: case {case.id}: must return fapo.Score with a value in [0, 1], not {score!r}"
@@ -105,8 +133,12 @@ def load_score(name: str, near: Path) -> ScoreFunction:
     except Exception as error:
         raise UsageError(f"raises on import: {type(error).__name__}: {error}", path=path) from error
     function = getattr(module, "score", None)
-    if not callable(function) or len(inspect.signature(function).parameters) != 2:
-        raise UsageError("must define `def score(case, prediction) -> Score`", path=path)
+    wanted = 3 if inspect.iscoroutinefunction(function) else 2
+    if not callable(function) or len(inspect.signature(function).parameters) != wanted:
+        raise UsageError(
+            "must define `def score(case, prediction) -> Score` or `async def score(case, prediction, judge) -> Score`",
+            path=path,
+        )
     return ScoreFunction(path.stem, path, _digest(path, folder), function)
 
 

@@ -74,6 +74,7 @@ class Evaluated:
     demand: Usage
     of: int
     trial: int = 0
+    judge: Usage = field(default_factory=Usage)
     event: Literal["evaluated"] = "evaluated"
 
 
@@ -317,7 +318,9 @@ class State:
             variant = attempt.parent
         return max(levels, key=lambda level: ranks[level], default=None)
 
-    def usage(self, purpose: Literal["task", "optimizer"]) -> Usage:
+    def usage(self, purpose: Literal["task", "judge", "optimizer"]) -> Usage:
+        if purpose == "judge":
+            return sum((done.judge for done in self.evaluations.values()), Usage())
         if purpose == "task":
             paid = [*(done.paid for done in self.evaluations.values()), *(done.paid for done in self.replays)]
             return sum(paid, Usage())

@@ -33,7 +33,7 @@ def why_stop(run: Run) -> tuple[str, str] | None:
 
 def dollars_left(run: Run) -> float | None:
     """What is left of the budget, or None where there is none or spending is unknown."""
-    spent = (run.state.usage("task") + run.state.usage("optimizer")).cost_usd
+    spent = (run.state.usage("task") + run.state.usage("judge") + run.state.usage("optimizer")).cost_usd
     if run.config.budget_usd is None or spent is None:
         return None
     return run.config.budget_usd - spent
@@ -44,6 +44,6 @@ def test_reserve(run: Run) -> float:
     cost = 0.0
     for variant in (BASELINE, run.state.incumbent):
         done = run.state.evaluated(variant, "validation")
-        paid = done.paid.cost_usd if done else None
+        paid = (done.paid + done.judge).cost_usd if done else None
         cost += (paid or 0.0) * len(run.project.cases("test")) / max(done.n if done else 1, 1)
     return 1.2 * cost

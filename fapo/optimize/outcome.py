@@ -5,7 +5,7 @@ from __future__ import annotations
 from fapo.evaluation.evaluate import Evaluation
 from fapo.optimize.run import BASELINE, Run
 from fapo.optimize.validation import detectable_gain
-from fapo.records import Split, Usage
+from fapo.records import Split
 from fapo.report.patch import unified_patch
 from fapo.report.run_summary import (
     AgentFacts,
@@ -55,7 +55,7 @@ async def conclude(run: Run, *, optimizer_model: str) -> RunSummary:
         test_look=None if state.test is None else TestLookFacts(state.test.look, state.test.alpha, str(run.lock_home)),
         saved=_saved(run),
         levels=state.open_levels,
-        usage=Spending(state.usage("task"), Usage(), state.usage("optimizer")),
+        usage=Spending(state.usage("task"), state.usage("judge"), state.usage("optimizer")),
         agent=AgentFacts(
             last.sdk if last else "",
             last.cli if last else "",

@@ -148,6 +148,7 @@ class Run:
             models=models,
             sample=self.project.sample_note,
             first_trial=trial,
+            judge=self.project.judge,
         )
         target = self.directory / "evaluations" / name
         plan = self._plan(variant, cases, manifest, target)
@@ -168,7 +169,7 @@ class Run:
             failures = len(evaluation.failed("pipeline"))
             self.log(Evaluated(variant, split, limit, evaluation.mean, len(evaluation.values), failures,
                                evaluation.usage, evaluation.isolation, evaluation.demand, len(cases),
-                               trial))  # fmt: skip
+                               trial, evaluation.judge_usage))  # fmt: skip
         self._evaluations[key] = evaluation
         return evaluation
 
@@ -176,7 +177,7 @@ class Run:
         directory = self.variant_dir(variant)
         return EvaluationPlan(directory, load_spec(directory), cases, self.project.score, manifest, target,
                               self.config.concurrency, self.config.isolation, self.project.benchmark.guards,
-                              self._allowance(variant))  # fmt: skip
+                              self._allowance(variant), judge=self.project.judge)  # fmt: skip
 
     def _allowance(self, variant: str) -> Allowance | None:
         """What a case of a variant may take, by the benchmark's guards; of the baseline, anything."""

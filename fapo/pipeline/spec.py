@@ -51,6 +51,7 @@ class PipelineSpec(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict, description="The parameter level: `ctx.params` in code.")
     scope: tuple[Level, ...] = Field(LEVELS, description="Levels that an optimization may open.")
     limits: Limits = Limits()
+    judge: str | None = Field(None, description="Model string of the judge that the score asks; the benchmark's own.")
     openai_endpoint: bool = Field(
         False, description="Code calls models through an OpenAI client of its own (LangGraph, DSPy, openai, litellm)."
     )

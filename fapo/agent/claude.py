@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Any, cast
 from fapo.agent import confine, guard
 from fapo.agent.cage import open_cage, require_way_out
 from fapo.agent.inside import SANDBOX_VOICES
-from fapo.agent.protocol import AgentEvent, AgentEventKind, AgentResult, AgentStatus, AgentTask, AgentTool
+from fapo.agent.protocol import (
+    AgentCause,
+    AgentEvent,
+    AgentEventKind,
+    AgentResult,
+    AgentStatus,
+    AgentTask,
+    AgentTool,
+)
 from fapo.config import Isolation
 from fapo.errors import FapoError, IsolationError
 from fapo.sandbox.landlock import abi_version
@@ -40,6 +48,11 @@ _LONGEST_MESSAGE = 64 * 1024 * 1024
 _FAREWELL_S = 10.0
 _STDERR_LINES = 20
 _SUMMARY_CHARACTERS = 160
+_CAUSES: dict[int, AgentCause] = {401: "credentials", 403: "credentials", 402: "billing", 429: "rate_limit"}
+_NAMED_CAUSES: dict[str, AgentCause] = {
+    "authentication_failed": "credentials", "billing_error": "billing", "rate_limit": "rate_limit",
+    "server_error": "overload",
+}  # fmt: skip
 
 
 class ClaudeAgent:
@@ -97,6 +110,7 @@ class _Session:
         self._cli_version: str | None = None
         self._session_id: str | None = None
         self._replies: set[str] = set()
+        self._model_error: str | None = None
         self._calls: dict[str, str] = {}
         self._denied: set[str] = set()
         self._tools_running = 0
@@ -263,6 +277,7 @@ class _Session:
             self._result = message
         elif isinstance(message, sdk.AssistantMessage):
             self._replies.add(message.message_id or "")
+            self._model_error = message.error
             for block in message.content:
                 self._take_block(block)
         elif isinstance(message, sdk.UserMessage) and isinstance(message.content, list):
@@ -307,6 +322,15 @@ class _Session:
         told = "; ".join(result.errors or []) or result.result or result.terminal_reason or result.subtype
         return "failed", " ".join(told.split())
 
+    def _cause(self) -> AgentCause:
+        """Why a session failed: as the CLI calls the error, else by the status that its model's API gave."""
+        if self._result is None:
+            return "no_result"
+        if named := _NAMED_CAUSES.get(self._model_error or ""):
+            return named
+        code = self._result.api_error_status or 0
+        return _CAUSES.get(code, "overload" if code >= 500 else "other")
+
     def _require_confined(self) -> None:
         for line in self._stderr:
             if line.startswith(SANDBOX_VOICES):
@@ -331,6 +355,7 @@ class _Session:
             sdk_version=self._sdk.__version__,
             cli_version=self._cli_version,
             level=self._level,
+            cause=self._cause() if status == "failed" else None,
         )
         detail = {"status": status, "error": error, "turns": result.turns, "cost_usd": result.cost_usd}
         self._tell("result", f"{status}: {error}" if error else status, detail)

@@ -12,6 +12,7 @@ from fapo.sandbox.policy import Level
 
 AgentEventKind = Literal["text", "tool", "denied", "retry", "result"]
 AgentStatus = Literal["finished", "stopped", "failed", "stalled", "limit"]
+AgentCause = Literal["credentials", "billing", "rate_limit", "overload", "no_result", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ class AgentResult:
 
     finished: the agent ended its turn. stopped: `AgentTask.stop` was set first. limit: max_turns or max_budget_usd
     was reached. stalled: nothing was heard for `stall_s`. failed: anything else, such as an endpoint that refuses
-    or a process that was killed.
+    or a process that was killed. `cause` says more of a failed session: `credentials` and `billing` will not mend
+    themselves, `rate_limit` and `overload` may with time; `no_result` is a process that ended without a word.
     """
 
     status: AgentStatus
@@ -92,6 +94,7 @@ class AgentResult:
     sdk_version: str
     cli_version: str | None
     level: Level
+    cause: AgentCause | None = None
 
 
 class Agent(Protocol):

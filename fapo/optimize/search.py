@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import jinja2
 
 from fapo.agent.cage import open_ends
 from fapo.agent.credentials import kind_of
-from fapo.agent.protocol import Agent, AgentEvent, AgentResult, AgentTask
+from fapo.agent.protocol import Agent, AgentCause, AgentEvent, AgentResult, AgentTask
 from fapo.errors import AgentError, CredentialsError
 from fapo.optimize.events import Decided, Finished, OpenedTest, SearchEnded, SessionEnded, SessionStarted
 from fapo.optimize.gate import Gate
@@ -29,10 +29,20 @@ MAX_IDLE_SESSIONS = 2
 """Sessions in a row that end without a new submission or `finish` before the run gives up on the agent."""
 MAX_TURNS = 400
 STALL_S = 600.0
+PAUSES_S = (60.0, 300.0, 900.0)
+"""Waits before the next session where the agent's model was overloaded or limited; a submission starts them anew."""
 SMALL_GAIN = 0.05
 """A gain that users hope to see; how many cases that takes is told where validation has fewer."""
 FIRST_PROMPT = "Optimize the pipeline. Begin with the ledger, `status` and `attribution`."
 
+_REMEDIES: dict[AgentCause | None, str] = {
+    "credentials": "the optimizer's credentials were refused (renew ANTHROPIC_API_KEY, or log in with `claude`)",
+    "billing": "the optimizer's account cannot pay (add credit, or use another one)",
+}
+_PASSING: dict[AgentCause | None, str] = {
+    "rate_limit": "the optimizer's model is at its rate limit",
+    "overload": "the optimizer's model is overloaded or out of order",
+}
 _PLAYBOOK = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
 
 
@@ -40,7 +50,15 @@ class Search:
     """Drives one run to its end. Call `go` again on a run that was interrupted: it continues."""
 
     def __init__(
-        self, run: Run, gate: Gate, agent: Agent, *, model: str, environment: Mapping[str, str], free: bool
+        self,
+        run: Run,
+        gate: Gate,
+        agent: Agent,
+        *,
+        model: str,
+        environment: Mapping[str, str],
+        free: bool,
+        pauses_s: Sequence[float] = PAUSES_S,
     ) -> None:
         self._run = run
         self._gate = gate
@@ -48,6 +66,7 @@ class Search:
         self._model = model
         self._environment = dict(environment)
         self._free = free
+        self._pauses_s = pauses_s
         self._open_ends = open_ends(kind_of(environment), agent.level)
 
     async def go(self) -> None:
@@ -90,19 +109,36 @@ class Search:
     async def _work(self, lane: Lane) -> str | None:
         """One session after the other in a lane, until the search is over, or the agent finishes: its summary."""
         run = self._run
-        idle = 0
+        idle, pauses = 0, iter(self._pauses_s)
         while why_stop(run) is None:
             toolbox, result = await self._session(lane)
             if toolbox.fault is not None:
                 raise toolbox.fault
             if toolbox.finished is not None:
                 return toolbox.finished
-            idle = 0 if toolbox.submitted else idle + 1
+            if toolbox.submitted:
+                idle, pauses = 0, iter(self._pauses_s)
+            if await self._waited(result, pauses):
+                continue
+            idle += not toolbox.submitted
             if idle >= MAX_IDLE_SESSIONS:
                 raise AgentError(
                     f"the agent ended {idle} sessions without a submission: {result.error or result.status}"
                 )
         return None
+
+    async def _waited(self, result: AgentResult, pauses: Iterator[float]) -> bool:
+        """Whether a failure passes with time, after which time. Raises AgentError for one that does not, or has not."""
+        if result.cause in _REMEDIES:
+            raise AgentError(f"{_REMEDIES[result.cause]}: {result.error}")
+        if result.cause not in _PASSING:
+            return False
+        pause = next(pauses, None)
+        if pause is None:
+            raise AgentError(f"{_PASSING[result.cause]}, and has been for long: {result.error}; resume later")
+        self._run.narrator.note(f"{_PASSING[result.cause]}: {result.error}; the next session begins in {pause:.0f} s")
+        await asyncio.sleep(pause)
+        return True
 
     async def _session(self, lane: Lane) -> tuple[Toolbox, AgentResult]:
         run, workspace = self._run, lane.workspace

@@ -39,6 +39,7 @@ def test_an_endpoint_that_always_fails(stage: Stage) -> None:
     played = stage.play(intercept=broken)
     assert played.result.status == "failed"
     assert "the lights are out" in (played.result.error or "")
+    assert played.result.cause == "overload"
     assert "retry" in played.kinds()
     assert stage.processes() == []
 
@@ -51,6 +52,24 @@ def test_a_refused_key(stage: Stage) -> None:
     played = stage.play(intercept=refuse)
     assert played.result.status == "failed"
     assert "Invalid API key" in (played.result.error or "")
+    assert played.result.cause == "credentials"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "cause"),
+    [
+        (429, "rate_limit_error", "too many requests", "rate_limit"),
+        (529, "overloaded_error", "overloaded", "overload"),
+        (400, "invalid_request_error", "Your credit balance is too low to access the API", "billing"),
+        (400, "invalid_request_error", "no such thing", "other"),
+    ],
+)
+def test_what_the_endpoint_says_tells_the_cause(stage: Stage, status: int, kind: str, message: str, cause: str) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.json_response({"type": "error", "error": {"type": kind, "message": message}}, status=status)
+
+    played = stage.play(intercept=refuse)
+    assert (played.result.status, played.result.cause) == ("failed", cause)
 
 
 def test_a_killed_cli(stage: Stage) -> None:
@@ -62,6 +81,7 @@ def test_a_killed_cli(stage: Stage) -> None:
     played = stage.play([WAIT], tools=(waiting_tool(kill),))
     assert played.result.status == "failed"
     assert played.result.error == "Claude Code ended with exit code -9"
+    assert played.result.cause == "no_result"
     assert played.result.cost_usd is None
     assert played.result.turns == 1
     assert stage.processes() == []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fapo.agent.protocol import AgentEvent, AgentResult, AgentTask
+from fapo.agent.protocol import AgentCause, AgentEvent, AgentResult, AgentTask
 from fapo.config import Environment, OptimizeConfig
 from fapo.errors import FapoError
 from fapo.evaluation.connect import connect
@@ -56,6 +56,14 @@ class Hands:
         return await self.use("submit", hypothesis=f"{technique} helps", technique=technique, step=step)
 
 
+class SessionFailedError(Exception):
+    """Ends a scripted session as one that failed for `cause`."""
+
+    def __init__(self, cause: AgentCause) -> None:
+        super().__init__(f"it failed: {cause}")
+        self.cause = cause
+
+
 Script = Callable[[Hands], Awaitable[None]]
 
 
@@ -68,7 +76,10 @@ class ScriptedAgent:
 
     async def run(self, task: AgentTask, on_event: Callable[[AgentEvent], None]) -> AgentResult:
         hands = Hands(task)
-        await self.scripts.pop(0)(hands)
+        try:
+            await self.scripts.pop(0)(hands)
+        except SessionFailedError as failed:
+            return AgentResult("failed", str(failed), 1, 0.0, 0, 0, "s", "0", "0", self.level, failed.cause)
         await hands.use("finish", summary="played")
         return AgentResult("finished", None, 1, 0.0, 0, 0, "s", "0", "0", self.level)
 
@@ -92,7 +103,14 @@ class Silent:
     def evaluated(self) -> None: ...
 
 
-def search(tmp_path: Path, scripts: Sequence[Script], *, pipeline: Path = PIPELINE, **options: Any) -> State:
+def search(
+    tmp_path: Path,
+    scripts: Sequence[Script],
+    *,
+    pipeline: Path = PIPELINE,
+    pauses_s: Sequence[float] = (),
+    **options: Any,
+) -> State:
     """Search `pipeline` with one script for each session; the state in which the run ends."""
 
     async def go() -> State:
@@ -106,7 +124,8 @@ def search(tmp_path: Path, scripts: Sequence[Script], *, pipeline: Path = PIPELI
                       narrator=Silent())  # fmt: skip
             agent = ScriptedAgent(list(scripts))
             try:
-                await Search(run, Gate(run, None), agent, model="m", environment={}, free=True).go()
+                await Search(run, Gate(run, None), agent, model="m", environment={}, free=True,
+                             pauses_s=pauses_s).go()  # fmt: skip
             finally:
                 run.journal.close()
             assert not agent.scripts, "not every script was played"

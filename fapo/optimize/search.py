@@ -21,7 +21,7 @@ from fapo.optimize.limits import dollars_left, why_stop
 from fapo.optimize.run import BASELINE, Run
 from fapo.optimize.start import begin
 from fapo.optimize.tools import Toolbox
-from fapo.optimize.validation import cases_needed, decide, detectable_gain, noise_floor
+from fapo.optimize.validation import cases_needed, decide, detectable_gain, noise_floor, verify_target
 from fapo.optimize.workspace import editable
 from fapo.records import Usage
 
@@ -84,6 +84,7 @@ class Search:
             run.narrator.note(_outlook(run))
             if (open_question := run.state.undecided) is not None:
                 await decide(run, open_question.variant)
+            await verify_target(run)
             await self._sessions()
         if run.state.finished is None:
             await self._open_test()

@@ -39,6 +39,8 @@ class EvalConfig(CallLimits):
     trials: int = Field(1, ge=1, description="Samples of each case.")
     model: str | None = Field(None, description="Replaces the pipeline's `task` model.")
     isolation: Isolation = Field("auto", description="How pipeline code is confined.")
+    full: Path | None = Field(None, description="Folder of prepared benchmarks, where the whole one is to be run.")
+    paper_rules: bool = Field(False, description="Whether the benchmark's guards are off, as in what was published.")
 
 
 class OptimizeConfig(CallLimits):
@@ -58,9 +60,14 @@ class OptimizeConfig(CallLimits):
     worth: float = Field(0.05, ge=0, le=1, description="Gain that makes a larger growth of cost worth it.")
     teacher: str | None = Field(None, description="A stronger model, which shows what better prompts could reach.")
     noise_floor: bool = Field(True, description="Whether the baseline runs twice, to see how far equals differ.")
+    optimizer: Literal["fapo", "gepa"] = Field("fapo", description="The coding agent, or GEPA's reflection.")
+    seed: int = Field(0, ge=0, description="Draws other samples, and seeds GEPA.")
+    search_calls: int | None = Field(None, ge=1, description="Task-model calls that a search may make, cached or not.")
     parallel: int = Field(1, ge=1, le=8, description="Agents at the same time, each in a workspace of its own.")
     review_agent: bool = Field(True, description="Whether a second agent reviews each variant.")
     isolation: Isolation = Field("auto", description="How pipeline code is confined.")
+    full: Path | None = Field(None, description="Folder of prepared benchmarks, where the whole one is to be run.")
+    paper_rules: bool = Field(False, description="Whether the benchmark's guards are off, as in what was published.")
 
     @property
     def error(self) -> float:
@@ -76,6 +83,7 @@ class Environment(Frozen):
 
     runs_dir: Path
     cache_file: Path
+    benchmarks_dir: Path
     home: Path
     variables: Mapping[str, str] = Field(repr=False)
     plain: bool
@@ -88,6 +96,7 @@ def read_environment() -> Environment:
     return Environment(
         runs_dir=Path(variables.get("FAPO_RUNS_DIR") or "runs").absolute(),
         cache_file=cache_dir / "replies.sqlite",
+        benchmarks_dir=cache_dir / "benchmarks",
         home=Path.home(),
         variables=variables,
         plain=bool(variables.get("CI")) or variables.get("TERM") == "dumb",

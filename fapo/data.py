@@ -117,6 +117,7 @@ class BenchmarkSpec(BaseModel):
     judge: str | None = Field(None, description="Model string of the judge that the score function asks.")
     cluster: str | None = Field(None, description="Metadata key of cases that are not independent of each other.")
     guards: Guards = Guards()
+    sample: str = Field("", description="What the cases beside it are, where they are not the benchmark's own.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,9 @@ class Benchmark:
     licence: str = ""
     guards: Guards = field(default_factory=Guards)
     judge: str | None = None
+    about: str = ""
+    sample: str = ""
+    """What the cases are, where they are not the benchmark's own."""
 
     def cases(self, split: Split) -> tuple[Case, ...]:
         return self.splits[split]
@@ -143,8 +147,11 @@ class Benchmark:
         return hashlib.sha256("".join(split_digest(self.splits[split]) for split in SPLITS).encode()).hexdigest()
 
 
-def load_benchmark(directory: Path) -> Benchmark:
-    """Read `directory/benchmark.yaml` and all splits. Raises UsageError for the first fault, with file and line."""
+def load_benchmark(directory: Path, *, prepared: Path | None = None) -> Benchmark:
+    """Read `directory/benchmark.yaml` and all splits. Raises UsageError for the first fault, with file and line.
+
+    With `prepared`, the cases are those of that folder, and not the sample beside the benchmark.
+    """
     path = directory / BENCHMARK_FILE
     if not path.is_file():
         raise UsageError(f"not a benchmark: {BENCHMARK_FILE} is missing", path=directory)
@@ -153,10 +160,12 @@ def load_benchmark(directory: Path) -> Benchmark:
         split: source.hub if isinstance(source, HubSource) else directory / source
         for split, source in spec.splits.items()
     }
+    if prepared is not None:
+        sources = {split: prepared / f"{split}.jsonl" for split in SPLITS}
     splits = load_splits(sources, columns=spec.columns, cluster=spec.cluster)
     return Benchmark(
         spec.name, directory, spec.score, spec.closed_labels, spec.cluster, splits, spec.source, spec.licence,
-        spec.guards, spec.judge,
+        spec.guards, spec.judge, spec.about, "" if prepared is not None else spec.sample,
     )  # fmt: skip
 
 
@@ -466,6 +475,12 @@ def find_builtin(kind: Kind, name: str) -> Path | None:
         if path.exists():
             return path
     return None
+
+
+def builtin_names(kind: Kind, file: str) -> tuple[str, ...]:
+    """The names of the directories of a kind that hold `file`, in order."""
+    found = {path.parent.name for root in _builtin_roots() for path in (root / kind).glob(f"*/{file}")}
+    return tuple(sorted(found))
 
 
 def _builtin_roots() -> Iterator[Path]:

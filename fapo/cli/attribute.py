@@ -145,14 +145,14 @@ def _project_of(directory: Path, manifest: Manifest) -> Project:
     """What was evaluated, with its cases. Raises UsageError where these are not there any more, or are others now."""
     from fapo.data import split_digest
     from fapo.errors import UsageError
-    from fapo.evaluation.project import load_project
+    from fapo.evaluation.project import open_project
     from fapo.evaluation.request import REQUEST_FILE, read_request
     from fapo.optimize.start import RUN_FILE, reopen_run
 
     run = directory.absolute().parent.parent
     if (directory / REQUEST_FILE).is_file():
         request = read_request(directory)
-        project = load_project(directory / "pipeline", model=request.config.model, data_from=request.source)
+        project = open_project(directory / "pipeline", request.config, data_from=request.source)
         limit = request.config.limit
     elif (run / RUN_FILE).is_file():
         (project, _, _), limit = reopen_run(run), None

@@ -35,6 +35,10 @@ def eval_command(
     tpm: Annotated[int | None, typer.Option(min=1, help="Tokens a minute to each provider.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Model calls in flight at once.")] = 32,
     isolation: Annotated[Literal["auto", "none"], typer.Option(help="How pipeline code is confined.")] = "auto",
+    full: Annotated[bool, typer.Option("--full", help="The whole benchmark, not its sample: fapo benchmark.")] = False,
+    paper_rules: Annotated[
+        bool, typer.Option("--paper-rules", help="Without the benchmark's guards, as in what was published.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Run a few cases, and say what all of them would take and cost.")
     ] = False,
@@ -58,9 +62,11 @@ def eval_command(
     given = _given(context, {
         "split": split, "limit": limit, "trials": trials, "model": model, "budget_usd": budget_usd,
         "max_calls": max_calls, "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm, "concurrency": concurrency,
-        "isolation": isolation,
+        "isolation": isolation, "full": full, "paper_rules": paper_rules,
     })  # fmt: skip
     environment = read_environment()
+    if full:
+        given["full"] = environment.benchmarks_dir
     if resume is not None:
         run_to_end(_resume(resume, pipeline, given, environment, as_json))
     elif dry_run:
@@ -97,11 +103,11 @@ async def _begin(pipeline: str, config: EvalConfig, environment: Environment, as
     from fapo.cli.console import say_unpriced, stderr
     from fapo.evaluation.connect import connect
     from fapo.evaluation.plan import plan_evaluation
-    from fapo.evaluation.project import find_pipeline, load_project
+    from fapo.evaluation.project import find_pipeline, open_project
     from fapo.evaluation.request import EvaluationRequest, write_cases, write_request
 
     source = find_pipeline(pipeline)
-    project = load_project(source, model=config.model)
+    project = open_project(source, config)
     console = stderr(plain=environment.plain)
     _say_notes(console, project, config)
     async with connect(project.model_names, environment, limits=config) as connection:
@@ -145,7 +151,7 @@ async def _resume(
 def _frozen_project(directory: Path, pipeline: str | None, source: Path, config: EvalConfig) -> Project:
     """The project as it was when the evaluation began, with data and score where its source is now."""
     from fapo.errors import UsageError
-    from fapo.evaluation.project import find_pipeline, load_project
+    from fapo.evaluation.project import find_pipeline, open_project
     from fapo.store.variants import snapshot_digest, take_snapshot
 
     frozen = directory / "pipeline"
@@ -160,7 +166,7 @@ def _frozen_project(directory: Path, pipeline: str | None, source: Path, config:
         raise UsageError(
             f"its pipeline is no longer in {source}; say where: fapo eval DIR --resume RUN", path=directory
         )
-    return load_project(frozen, model=config.model, data_from=source)
+    return open_project(frozen, config, data_from=source)
 
 
 async def _dry_run(pipeline: str, config: EvalConfig, environment: Environment, sample: int, as_json: bool) -> int:
@@ -171,10 +177,10 @@ async def _dry_run(pipeline: str, config: EvalConfig, environment: Environment, 
     from fapo.cli.eval_output import dry_run_figures, show_dry_run
     from fapo.evaluation.connect import connect
     from fapo.evaluation.plan import plan_evaluation
-    from fapo.evaluation.project import find_pipeline, load_project
+    from fapo.evaluation.project import find_pipeline, open_project
     from fapo.llm import client
 
-    project = load_project(find_pipeline(pipeline), model=config.model)
+    project = open_project(find_pipeline(pipeline), config)
     console = stderr(plain=environment.plain)
     _say_notes(console, project, config)
     async with connect(project.model_names, environment, limits=config, forecast=True) as connection:

@@ -9,6 +9,7 @@ import typer
 
 from fapo import __version__
 from fapo.cli.attribute import attribute_command
+from fapo.cli.benchmark import benchmark_app
 from fapo.cli.cache import cache_app
 from fapo.cli.compare import compare_command
 from fapo.cli.doctor import doctor_command
@@ -34,6 +35,7 @@ app.command("trace", short_help="Show every step of one case.")(trace_command)
 app.command("attribute", short_help="Say where an evaluation loses its score.")(attribute_command)
 app.command("review", short_help="Look for leaks and the like in a changed pipeline.")(review_command)
 app.command("compare", short_help="Say whether one evaluation is better than another.")(compare_command)
+app.add_typer(benchmark_app, name="benchmark", short_help="List, fetch and show benchmarks.")
 app.add_typer(cache_app, name="cache", short_help="Show or clear the replies that were paid for.")
 app.command("doctor", short_help="Check this machine and its sandbox.")(doctor_command)
 

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from fapo.config import Environment, OptimizeConfig
     from fapo.evaluation.connect import Connection
+    from fapo.optimize.reflection import ReflectiveSearch
+    from fapo.optimize.run import Run
+    from fapo.optimize.search import Search
     from fapo.report.run_summary import RunSummary
 
 
@@ -28,6 +33,13 @@ def optimize_command(
         str | None, typer.Option(help="Replaces the pipeline's `task` model (a LiteLLM model string).")
     ] = None,
     optimizer_model: Annotated[str | None, typer.Option(help="The coding agent's model, or standin/optimizer.")] = None,
+    optimizer: Annotated[
+        Literal["fapo", "gepa"], typer.Option(help="The coding agent with fapo's rules, or GEPA (extra `gepa`).")
+    ] = "fapo",
+    seed: Annotated[int, typer.Option(min=0, help="Draws other samples of the models, and seeds GEPA.")] = 0,
+    search_calls: Annotated[
+        int | None, typer.Option(min=1, help="Task-model calls that the search may make, cached ones included.")
+    ] = None,
     accept: Annotated[
         Literal["investing", "strict", "mean"],
         typer.Option(
@@ -60,6 +72,10 @@ def optimize_command(
     tpm: Annotated[int | None, typer.Option(min=1, help="Tokens a minute to each provider.")] = None,
     review_agent: Annotated[bool, typer.Option(help="Let a second agent look at each change first.")] = True,
     isolation: Annotated[Literal["auto", "none"], typer.Option(help="How agent and pipeline are confined.")] = "auto",
+    full: Annotated[bool, typer.Option("--full", help="The whole benchmark, not its sample: fapo benchmark.")] = False,
+    paper_rules: Annotated[
+        bool, typer.Option("--paper-rules", help="Without the benchmark's guards, as in what was published.")
+    ] = False,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run, within its limits.")
     ] = None,
@@ -74,6 +90,7 @@ def optimize_command(
 
     if (pipeline is None) == (resume is None):
         raise UsageError("give a pipeline directory, or --resume RUN")
+    environment = read_environment()
     try:
         config = OptimizeConfig.model_validate(
             {"budget_usd": budget_usd, "max_variants": max_variants, "max_minutes": max_minutes, "target": target,
@@ -81,57 +98,55 @@ def optimize_command(
              "accept": accept, "concurrency": concurrency, "isolation": isolation, "max_calls": max_calls,
              "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm, "alpha": alpha, "min_gain": min_gain,
              "tolerance": tolerance, "max_cost_growth": max_cost_growth, "worth": worth, "noise_floor": noise_floor,
-             "teacher": teacher, "review_agent": review_agent, "parallel": parallel}
+             "teacher": teacher, "review_agent": review_agent, "parallel": parallel,
+             "optimizer": optimizer, "seed": seed, "search_calls": search_calls,
+             "full": environment.benchmarks_dir if full else None, "paper_rules": paper_rules}
         )  # fmt: skip
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise UsageError(f"{option}: {first['msg']}") from None
-    run_to_end(_optimize(pipeline, config, read_environment(), resume, as_json))
+    run_to_end(_optimize(pipeline, config, environment, resume, as_json))
 
 
 async def _optimize(
     pipeline: str | None, config: OptimizeConfig, environment: Environment, resume: Path | None, as_json: bool
 ) -> int:
-    from fapo.agent.cage import open_ends
-    from fapo.agent.claude import ClaudeAgent
-    from fapo.agent.credentials import kind_of
     from fapo.cli.console import TerminalNarrator, print_json, say_unpriced, stderr
     from fapo.evaluation.connect import STANDIN_OPTIMIZER, check_models, connect
-    from fapo.evaluation.project import find_pipeline, load_project
-    from fapo.optimize.gate import Gate
+    from fapo.evaluation.project import find_pipeline, open_project
     from fapo.optimize.outcome import conclude
-    from fapo.optimize.reviewer import Reviewer
+    from fapo.optimize.reflection import require_gepa
     from fapo.optimize.run import Run
-    from fapo.optimize.search import Search
     from fapo.optimize.start import create_run, reopen_run
     from fapo.store.files import lock_directory, to_python
 
     console = stderr(plain=environment.plain)
     if resume is None:
         source = find_pipeline(str(pipeline))
-        project = load_project(source, model=config.model)
+        project = open_project(source, config)
     else:
         project, config, source = reopen_run(resume)
-    optimizer = optimizer_model_of(project.spec.models.values(), config.optimizer_model or project.spec.optimizer_model)
+    named = config.optimizer_model or project.spec.optimizer_model
     models = [*project.model_names, *([config.teacher] if config.teacher else [])]
+    if config.optimizer == "gepa":
+        require_gepa()
+        optimizer = reflection_model_of(project.spec.models.values(), named)
+        models.append(optimizer)
+    else:
+        optimizer = optimizer_model_of(project.spec.models.values(), named)
+        _check_agent(optimizer, environment)
     check_models(models)
-    _check_agent(optimizer, environment)
-    agent = ClaudeAgent(isolation=config.isolation)
-    standin = optimizer == STANDIN_OPTIMIZER
-    async with connect(models, environment, limits=config, standin=standin) as connection:
-        variables = _agent_variables(optimizer, connection, environment)
+    async with connect(models, environment, limits=config, standin=optimizer == STANDIN_OPTIMIZER) as connection:
         directory = (
             resume.absolute() if resume is not None else create_run(source, project, config, environment.runs_dir)
         )
         with lock_directory(directory):
             narrator = TerminalNarrator(console, plain=environment.plain)
             console.print(f"[bold]fapo optimize[/] {project.spec.name}  →  {directory}")
-            left_open = open_ends(kind_of(variables), agent.level)
             say_unpriced(console, connection.unpriced)
-            for note in (*_notes(project.sample_note, optimizer, config), *left_open):
+            for note in _notes(project.sample_note, optimizer, config):
                 console.print(f"[yellow]note[/] {note}")
-            reviewer = Reviewer(agent, optimizer, variables, lambda _: None, standin)
             run = Run(
                 directory,
                 source,
@@ -141,13 +156,12 @@ async def _optimize(
                 budget=connection.budget,
                 narrator=narrator,
             )
-            gate = Gate(run, reviewer if config.review_agent else None)
             run.require_test_look()
             connection.budget.charge("task", run.state.usage("task"))
             connection.budget.charge("judge", run.state.usage("judge"))
             connection.budget.charge("optimizer", run.state.usage("optimizer"))
             try:
-                await Search(run, gate, agent, model=optimizer, environment=variables, free=standin).go()
+                await _search(run, optimizer, connection, environment, console).go()
             except BaseException:
                 console.print(f"saved; go on with: [bold]fapo optimize --resume {directory}[/]")
                 raise
@@ -159,6 +173,42 @@ async def _optimize(
     else:
         _show(summary)
     return 0
+
+
+def _search(
+    run: Run, optimizer: str, connection: Connection, environment: Environment, console: Console
+) -> Search | ReflectiveSearch:
+    """What drives the run: the coding agent under fapo's rules, or GEPA."""
+    from fapo.agent.cage import open_ends
+    from fapo.agent.claude import ClaudeAgent
+    from fapo.agent.credentials import kind_of
+    from fapo.evaluation.connect import STANDIN_OPTIMIZER
+    from fapo.optimize.gate import Gate
+    from fapo.optimize.reflection import ReflectiveSearch
+    from fapo.optimize.reviewer import Reviewer
+    from fapo.optimize.search import Search
+
+    if run.config.optimizer == "gepa":
+        return ReflectiveSearch(run, connection.gateway, model=optimizer, seed=run.config.seed)
+    agent = ClaudeAgent(isolation=run.config.isolation)
+    free = optimizer == STANDIN_OPTIMIZER
+    variables = _agent_variables(optimizer, connection, environment)
+    for note in open_ends(kind_of(variables), agent.level):
+        console.print(f"[yellow]note[/] {note}")
+    reviewer = Reviewer(agent, optimizer, variables, lambda _: None, free) if run.config.review_agent else None
+    return Search(run, Gate(run, reviewer), agent, model=optimizer, environment=variables, free=free)
+
+
+def reflection_model_of(task_models: Any, named: str | None) -> str:
+    """GEPA's reflection model: as named, else the stand-in where the pipeline itself runs on one."""
+    from fapo.evaluation.connect import STANDIN_REFLECTOR
+    from fapo.evaluation.project import STANDIN_PREFIX
+
+    if named is not None:
+        return named
+    if any(model.startswith(STANDIN_PREFIX) for model in task_models):
+        return STANDIN_REFLECTOR
+    return "anthropic/claude-opus-4-6"
 
 
 def optimizer_model_of(task_models: Any, named: str | None) -> str:
@@ -187,9 +237,8 @@ def _notes(sample: str | None, optimizer: str, config: OptimizeConfig) -> list[s
 
     notes = [sample] if sample else []
     if optimizer.startswith(STANDIN_PREFIX):
-        notes.append(
-            f"{optimizer} is a rule-driven stand-in for the agent's model; the CLI that it drives is the real one"
-        )
+        real = "GEPA" if config.optimizer == "gepa" else "the CLI that it drives"
+        notes.append(f"{optimizer} is a rule-driven stand-in for the optimizer's model; {real} is the real one")
     if config.isolation == "none":
         notes.append("--isolation none: labels and keys are readable by code that the agent writes")
     return notes

@@ -20,7 +20,9 @@ from fapo.store.files import make_directory
 STANDIN_READER = "standin/reader"
 STANDIN_TEACHER = "standin/teacher"
 STANDIN_OPTIMIZER = "standin/optimizer"
-_TASK_STANDINS = (STANDIN_READER, STANDIN_TEACHER)
+STANDIN_REFLECTOR = "standin/reflector"
+STANDIN_JUDGE = "standin/judge"
+_TASK_STANDINS = (STANDIN_READER, STANDIN_TEACHER, STANDIN_REFLECTOR, STANDIN_JUDGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def check_models(names: Iterable[str]) -> None:
         if not name.startswith(STANDIN_PREFIX):
             check_model(name)
         elif name not in _TASK_STANDINS:
-            raise UsageError(f"unknown model `{name}`: the stand-ins for task models are {', '.join(_TASK_STANDINS)}")
+            raise UsageError(f"unknown model `{name}`: the stand-ins are {', '.join(_TASK_STANDINS)}")
 
 
 @asynccontextmanager

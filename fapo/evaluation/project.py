@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fapo.data import Benchmark, find_builtin, inline_benchmark, load_benchmark
+from fapo.config import EvalConfig, OptimizeConfig
+from fapo.data import Benchmark, Guards, find_builtin, inline_benchmark, load_benchmark
 from fapo.errors import UsageError
 from fapo.evaluation.scoring import ScoreFunction, load_score
 from fapo.pipeline.check import StepCall, check_pipeline
@@ -24,6 +25,7 @@ class Project:
     steps: tuple[StepCall, ...]
     benchmark: Benchmark
     score: ScoreFunction
+    guarded: bool = True
 
     def cases(self, split: Split) -> tuple[Case, ...]:
         return self.benchmark.cases(split)
@@ -45,14 +47,24 @@ class Project:
 
     @property
     def sample_note(self) -> str | None:
-        """The sentence that every output carries when a stand-in answers instead of a model."""
+        """What every output says of figures that are not the benchmark's: stand-ins, a sample, rules that are off."""
+        notes = []
         names = sorted({model for model in self.model_names if model.startswith(STANDIN_PREFIX)})
-        if not names:
-            return None
-        return (
-            f"{', '.join(names)} is an offline stand-in, not a language model: "
-            "these figures show the machinery, not model quality"
-        )
+        if names:
+            notes.append(
+                f"{', '.join(names)} is an offline stand-in, not a language model: "
+                "these figures show the machinery, not model quality"
+            )
+        if self.benchmark.sample:
+            notes.append(f"the cases are {self.benchmark.sample}")
+        if not self.guarded:
+            notes.append("the benchmark's guards are off, as in what was published")
+        return "; ".join(notes) or None
+
+    @property
+    def is_standin(self) -> bool:
+        """Whether a stand-in answers in place of a model."""
+        return any(model.startswith(STANDIN_PREFIX) for model in self.model_names)
 
 
 def find_pipeline(name: str) -> Path:
@@ -66,26 +78,44 @@ def find_pipeline(name: str) -> Path:
     return builtin
 
 
-def load_project(directory: Path, *, model: str | None = None, data_from: Path | None = None) -> Project:
+def load_project(
+    directory: Path,
+    *,
+    model: str | None = None,
+    data_from: Path | None = None,
+    prepared: Path | None = None,
+    guarded: bool = True,
+) -> Project:
     """Read and check a pipeline, its benchmark and its score. `model` replaces the `task` model.
 
-    `data_from` is the directory that inline `data:` and `score:` paths are relative to, if it is not `directory`.
+    `data_from` is the directory that inline `data:` and `score:` paths are relative to, if it is not `directory`;
+    `prepared` the folder of prepared benchmarks, where the whole of one is wanted. Not `guarded`: as it was published.
     """
     spec = load_spec(directory)
     if model is not None:
         spec = spec.model_copy(update={"models": spec.models | {"task": model}})
     steps = check_pipeline(directory, spec)
     home = data_from or directory
-    benchmark = _benchmark(spec, home)
+    benchmark = _benchmark(spec, home, prepared)
+    if not guarded:
+        benchmark = replace(benchmark, guards=Guards())
     near = benchmark.directory if spec.data is None else home
     score = load_score(spec.score or benchmark.score, near)
     if score.asks_judge and not (spec.judge or benchmark.judge):
         raise UsageError("its score asks a model: name it by `judge:`", path=home / SPEC_FILE)
-    return Project(directory, spec, steps, benchmark, score)
+    return Project(directory, spec, steps, benchmark, score, guarded)
 
 
-def _benchmark(spec: PipelineSpec, home: Path) -> Benchmark:
+def open_project(directory: Path, config: EvalConfig | OptimizeConfig, *, data_from: Path | None = None) -> Project:
+    """`load_project`, as a command was asked to."""
+    return load_project(directory, model=config.model, data_from=data_from, prepared=config.full,
+                        guarded=not config.paper_rules)  # fmt: skip
+
+
+def _benchmark(spec: PipelineSpec, home: Path, prepared: Path | None) -> Benchmark:
     if spec.data is not None:
+        if prepared is not None:
+            raise UsageError("it has data of its own, and no benchmark that could be prepared", path=home / SPEC_FILE)
         files = spec.data.model_dump()
         splits: dict[Split, Path] = {split: home / files[split] for split in SPLITS}
         return inline_benchmark(spec.name, home, splits, score=str(spec.score), closed_labels=spec.closed_labels,
@@ -94,4 +124,9 @@ def _benchmark(spec: PipelineSpec, home: Path) -> Benchmark:
     path = home / spec.benchmark if "/" in spec.benchmark else find_builtin("benchmarks", spec.benchmark)
     if path is None or not path.is_dir():
         raise UsageError(f"unknown benchmark `{spec.benchmark}`", path=home / SPEC_FILE)
-    return load_benchmark(path)
+    if prepared is None:
+        return load_benchmark(path)
+    whole = prepared / path.name
+    if not (whole / "train.jsonl").is_file():
+        raise UsageError(f"is not prepared yet: fapo benchmark prepare {path.name}", path=whole)
+    return load_benchmark(path, prepared=whole)

@@ -147,6 +147,14 @@ class Reviewed:
 
 
 @dataclass(frozen=True, slots=True)
+class Reflected:
+    """GEPA's reflection model was asked once."""
+
+    usage: Usage
+    event: Literal["reflected"] = "reflected"
+
+
+@dataclass(frozen=True, slots=True)
 class NoiseFloor:
     """Two arms of the baseline on validation: the share of `n` cases that differ, and how far the means do."""
 
@@ -209,8 +217,8 @@ class Finished:
 
 
 Event = (
-    Started | SessionStarted | SessionEnded | Evaluated | NoiseFloor | Submitted | Reviewed | Decided | Refused
-    | Replayed | Learned | LevelOpened | SearchEnded | OpenedTest | Finished
+    Started | SessionStarted | SessionEnded | Evaluated | NoiseFloor | Submitted | Reviewed | Reflected | Decided
+    | Refused | Replayed | Learned | LevelOpened | SearchEnded | OpenedTest | Finished
 )  # fmt: skip
 
 
@@ -266,9 +274,11 @@ class State:
     noise: NoiseFloor | None = None
     replays: tuple[Replayed, ...] = ()
     test: OpenedTest | None = None
-    review_usage: Usage = field(default_factory=Usage)
+    side_usage: Usage = field(default_factory=Usage)
+    """What reviewer and reflection cost."""
     finished: Finished | None = None
     started_at: float = 0.0
+    ended_at: float = 0.0
 
     @property
     def looks(self) -> int:
@@ -318,13 +328,19 @@ class State:
             variant = attempt.parent
         return max(levels, key=lambda level: ranks[level], default=None)
 
+    @property
+    def searched(self) -> int:
+        """Task-model calls that the search has made so far, those that the cache answered included."""
+        done = sum(each.demand.llm_calls for key, each in self.evaluations.items() if key[1] != "test")
+        return done + sum(each.paid.llm_calls + each.paid.cached_calls for each in self.replays)
+
     def usage(self, purpose: Literal["task", "judge", "optimizer"]) -> Usage:
         if purpose == "judge":
             return sum((done.judge for done in self.evaluations.values()), Usage())
         if purpose == "task":
             paid = [*(done.paid for done in self.evaluations.values()), *(done.paid for done in self.replays)]
             return sum(paid, Usage())
-        return sum((session.usage for session in self.sessions), self.review_usage)
+        return sum((session.usage for session in self.sessions), self.side_usage)
 
 
 def fold(state: State, entry: Entry) -> State:
@@ -363,7 +379,9 @@ def fold(state: State, entry: Entry) -> State:
             return replace(state, attempts=attempts, incumbent=incumbent)
         case Reviewed() as seen:
             attempts = _changed(state, seen.variant, review=seen)
-            return replace(state, attempts=attempts, review_usage=state.review_usage + seen.usage)
+            return replace(state, attempts=attempts, side_usage=state.side_usage + seen.usage)
+        case Reflected() as reflected:
+            return replace(state, side_usage=state.side_usage + reflected.usage)
         case NoiseFloor() as noise:
             return replace(state, noise=noise)
         case Replayed() as replayed:
@@ -377,7 +395,7 @@ def fold(state: State, entry: Entry) -> State:
         case OpenedTest() as opened_test:
             return replace(state, test=opened_test)
         case Finished() as finished:
-            return replace(state, finished=finished)
+            return replace(state, finished=finished, ended_at=entry.time)
 
 
 def _key(done: Evaluated) -> EvaluationKey:

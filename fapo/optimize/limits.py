@@ -21,6 +21,8 @@ def why_stop(run: Run) -> tuple[str, str] | None:
             return "target", "validation is at 1.000: nothing is left to gain"
     if state.looks >= config.max_variants:
         return "variants", f"all {config.max_variants} variants were tried"
+    if config.search_calls is not None and state.searched >= config.search_calls:
+        return "calls", f"the search has made {state.searched:,} task-model calls of {config.search_calls:,}"
     if len(state.attempts) - state.looks >= REFUSALS_PER_VARIANT * config.max_variants:
         return "variants", "review turned down too many submissions"
     if config.max_minutes is not None and time.time() - state.started_at >= 60 * config.max_minutes:

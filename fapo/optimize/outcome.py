@@ -49,6 +49,8 @@ async def conclude(run: Run, *, optimizer_model: str) -> RunSummary:
         test_gain=await _gain(run, best, "test") if improved else None,
         variants=tuple(_rows(run)),
         looks=state.looks,
+        searched=state.searched,
+        wall_s=round(state.ended_at - state.started_at, 3),
         detectable_gain=detectable_gain(run),
         noise=None if state.noise is None else Noise(state.noise.discordant, state.noise.difference, state.noise.n),
         acceptance=f"{run.config.accept} at {run.config.error:g}",

@@ -40,6 +40,8 @@ from fapo.store.testlock import close_look, lock_home, open_look, require_look
 from fapo.store.variants import Snapshot, freeze_snapshot, snapshot_digest, take_snapshot
 
 BASELINE = "000"
+TRIALS_A_SEED = 100
+"""Trial numbers that a seed has for itself, so that searches with different seeds draw samples of their own."""
 
 
 class Narrator(Protocol):
@@ -147,7 +149,7 @@ class Run:
             trials=1,
             models=models,
             sample=self.project.sample_note,
-            first_trial=trial,
+            first_trial=trial + TRIALS_A_SEED * self.config.seed,
             judge=self.project.judge,
         )
         target = self.directory / "evaluations" / name
@@ -267,7 +269,7 @@ class Run:
 
     @property
     def is_standin(self) -> bool:
-        return self.project.sample_note is not None
+        return self.project.is_standin
 
     @property
     def lock_home(self) -> Path:

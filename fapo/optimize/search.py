@@ -14,10 +14,11 @@ from fapo.agent.cage import open_ends
 from fapo.agent.credentials import kind_of
 from fapo.agent.protocol import Agent, AgentCause, AgentEvent, AgentResult, AgentTask
 from fapo.errors import AgentError, CredentialsError
-from fapo.optimize.events import Decided, Finished, OpenedTest, SearchEnded, SessionEnded, SessionStarted
+from fapo.optimize.events import Decided, SearchEnded, SessionEnded, SessionStarted
 from fapo.optimize.gate import Gate
 from fapo.optimize.lanes import Lane, directions
 from fapo.optimize.limits import dollars_left, why_stop
+from fapo.optimize.opening import open_test
 from fapo.optimize.run import BASELINE, Run
 from fapo.optimize.start import begin
 from fapo.optimize.tools import Toolbox
@@ -87,7 +88,7 @@ class Search:
             await verify_target(run)
             await self._sessions()
         if run.state.finished is None:
-            await self._open_test()
+            await open_test(run)
 
     async def _sessions(self) -> None:
         run = self._run
@@ -202,20 +203,6 @@ class Search:
             steps=self._run.project.steps,
             guidance=guidance.read_text(encoding="utf-8").strip() if guidance.is_file() else "",
         )
-
-    async def _open_test(self) -> None:
-        """Baseline and best on test, the only time that test is read. Without a gain on validation it stays sealed."""
-        run = self._run
-        best = run.state.incumbent
-        if best == BASELINE:
-            run.log(Finished("no_gain"))
-            return
-        await run.evaluate(best, "validation")
-        if run.state.test is None:
-            number, level = run.open_test()
-            run.log(OpenedTest((BASELINE, best), number, level))
-        confirmed = await run.confirm(best)
-        run.log(Finished("improved" if confirmed else "unconfirmed"))
 
 
 def _outlook(run: Run) -> str:

@@ -11,7 +11,7 @@ from fapo import __version__
 from fapo.config import OptimizeConfig
 from fapo.data import split_digest
 from fapo.errors import UsageError
-from fapo.evaluation.project import Project, load_project
+from fapo.evaluation.project import Project, open_project
 from fapo.optimize.events import LevelOpened, Started
 from fapo.optimize.levels import initial_levels
 from fapo.optimize.run import BASELINE, Run
@@ -55,7 +55,7 @@ def reopen_run(directory: Path) -> tuple[Project, OptimizeConfig, Path]:
         config = OptimizeConfig.model_validate(frozen["config"])
     except (ValueError, KeyError) as error:
         raise UsageError(f"cannot be read back: {' '.join(str(error).split())}", path=path) from None
-    project = load_project(directory / "variants" / BASELINE, model=config.model, data_from=Path(frozen["source"]))
+    project = open_project(directory / "variants" / BASELINE, config, data_from=Path(frozen["source"]))
     if project.score.digest != frozen["score_digest"]:
         raise UsageError("the score function has changed since the run began; start a new run", path=project.score.path)
     if _digests(project) != frozen["cases"]:

@@ -111,6 +111,10 @@ class RunSummary:
     test_gain: Gain | None
     variants: tuple[VariantRow, ...]
     looks: int
+    searched: int
+    """Task-model calls of the search, those that the cache answered included."""
+    wall_s: float
+    """From the first event to the last."""
     detectable_gain: float
     noise: Noise | None
     acceptance: str

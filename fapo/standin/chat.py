@@ -13,11 +13,15 @@ from typing import Any
 
 from aiohttp import web
 
+from fapo.standin.judge import judge
 from fapo.standin.reader import Reply, read
 from fapo.standin.reader_prompt import content_of
+from fapo.standin.reflector import reflect
 
 MODEL = "standin-reader"
 STRONG_MODEL = "standin-teacher"
+REFLECTOR = "standin-reflector"
+JUDGE = "standin-judge"
 FAULTS = ("429", "500", "drop", "malformed", "stall")
 _CHARACTERS_A_TOKEN = 4
 
@@ -45,14 +49,15 @@ def add_chat_routes(app: web.Application, faults: FaultPlan) -> None:
             asked = _parse(await request.read())
         except ValueError as error:
             return _error(400, str(error), "invalid_request_error")
-        reply = read(asked.messages, temperature=asked.temperature, seed=asked.seed, max_tokens=asked.max_tokens,
-                     strong=asked.model == STRONG_MODEL)  # fmt: skip
+        reply = _reply(asked)
         if asked.stream:
             return await _stream(request, asked, reply)
         return web.json_response(_completion(asked, reply))
 
     async def models(_: web.Request) -> web.Response:
-        known = [{"id": name, "object": "model", "owned_by": "fapo"} for name in (MODEL, STRONG_MODEL)]
+        known = [
+            {"id": name, "object": "model", "owned_by": "fapo"} for name in (MODEL, STRONG_MODEL, REFLECTOR, JUDGE)
+        ]
         return web.json_response({"object": "list", "data": known})
 
     app.router.add_post("/v1/chat/completions", complete)
@@ -95,6 +100,15 @@ def _parse(body: bytes) -> _Asked:
         stream=bool(raw.get("stream")),
         stream_usage=bool(options.get("include_usage")),
     )
+
+
+def _reply(asked: _Asked) -> Reply:
+    if asked.model == REFLECTOR:
+        return Reply(reflect(asked.messages), "stop")
+    if asked.model == JUDGE:
+        return Reply(judge(asked.messages), "stop")
+    return read(asked.messages, temperature=asked.temperature, seed=asked.seed, max_tokens=asked.max_tokens,
+                strong=asked.model == STRONG_MODEL)  # fmt: skip
 
 
 def _usage(asked: _Asked, reply: Reply) -> dict[str, int]:

@@ -116,6 +116,7 @@ def search(
     async def go() -> State:
         config = OptimizeConfig.model_validate({"noise_floor": False, "review_agent": False, **options})
         environment = Environment(runs_dir=tmp_path / "runs", cache_file=tmp_path / "cache" / "replies.sqlite",
+                                  benchmarks_dir=tmp_path / "cache" / "benchmarks",
                                   home=tmp_path, variables={}, plain=True)  # fmt: skip
         project = load_project(pipeline)
         async with connect(project.spec.models.values(), environment, limits=config) as connection:

@@ -117,6 +117,7 @@ class BenchmarkSpec(BaseModel):
     judge: str | None = Field(None, description="Model string of the judge that the score function asks.")
     cluster: str | None = Field(None, description="Metadata key of cases that are not independent of each other.")
     guards: Guards = Guards()
+    corpus: str | None = Field(None, description="Folder of documents that pipelines may search, beside the sample.")
     sample: str = Field("", description="What the cases beside it are, where they are not the benchmark's own.")
 
 
@@ -135,6 +136,7 @@ class Benchmark:
     guards: Guards = field(default_factory=Guards)
     judge: str | None = None
     about: str = ""
+    corpus: Path | None = None
     sample: str = ""
     """What the cases are, where they are not the benchmark's own."""
 
@@ -156,16 +158,18 @@ def load_benchmark(directory: Path, *, prepared: Path | None = None) -> Benchmar
     if not path.is_file():
         raise UsageError(f"not a benchmark: {BENCHMARK_FILE} is missing", path=directory)
     spec = _parse_spec(_read_text(path), path)
+    corpus = directory / spec.corpus if spec.corpus else None
     sources: dict[Split, Source] = {
         split: source.hub if isinstance(source, HubSource) else directory / source
         for split, source in spec.splits.items()
     }
     if prepared is not None:
         sources = {split: prepared / f"{split}.jsonl" for split in SPLITS}
+        corpus = prepared / "corpus" if (prepared / "corpus").is_dir() else None
     splits = load_splits(sources, columns=spec.columns, cluster=spec.cluster)
     return Benchmark(
         spec.name, directory, spec.score, spec.closed_labels, spec.cluster, splits, spec.source, spec.licence,
-        spec.guards, spec.judge, spec.about, "" if prepared is not None else spec.sample,
+        spec.guards, spec.judge, spec.about, corpus, "" if prepared is not None else spec.sample,
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """The whole of a benchmark: fetched by its user, checked, split as published, and kept as normalized cases.
 
 `full.yaml` beside `benchmark.yaml` says where the rows are; `prepare.py` beside it has
-`cases(rows) -> {split: [case, ...]}`, where `rows` maps a source's name to its rows in order.
+`cases(rows) -> {split: [case, ...]}`, where `rows` maps a source to its rows in order; and, if pipelines search,
+`corpus(rows, splits) -> [{"title", "text": [sentence, ...]}, ...]`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fapo.benchmark.corpus import build_index, read_archive, write_abstracts
 from fapo.benchmark.sources import Fetched, FullSource, fetch, read_rows
 from fapo.data import load_splits, split_digest
 from fapo.errors import UsageError
@@ -38,6 +40,9 @@ class FullSpec(BaseModel):
     licence: str
     noncommercial: bool = False
     sources: dict[str, FullSource]
+    corpora: dict[str, FullSource] = Field(
+        default_factory=dict, description="Archives of abstracts, by name: alternatives to the corpus of `prepare.py`."
+    )
     counts: dict[Split, int] = Field(description="Cases of each split, as published.")
     anchors: dict[Split, dict[int, str]] = Field(
         default_factory=dict, description="Split to position to the id that a case there must have."
@@ -64,12 +69,18 @@ def load_full_spec(benchmark: Path) -> FullSpec | None:
 
 
 def prepare(
-    benchmark: Path, target: Path, *, data_dir: Path | None, say: Callable[[str], None] = lambda _: None
+    benchmark: Path,
+    target: Path,
+    *,
+    data_dir: Path | None,
+    corpus: str | None = None,
+    progress: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Prepared:
     """Fetch or find the rows, check them, split them as published, and write the cases to `target`.
 
-    Files in `data_dir` take precedence over the hub. Raises UsageError: no network, a wrong checksum, another count of
-    rows, a split whose ids are not those that were published.
+    Files in `data_dir` take precedence over the hub; `corpus` names one of the spec's. Raises UsageError: no network, a
+    wrong checksum, another count of rows, a split whose ids are not those that were published.
     """
     spec = load_full_spec(benchmark)
     if spec is None:
@@ -82,7 +93,8 @@ def prepare(
         rows[name] = read_rows(fetched[name].files)
         if source.rows is not None and len(rows[name]) != source.rows:
             raise UsageError(f"source `{name}` has {len(rows[name]):,} rows, not the {source.rows:,} that are known")
-    splits = _adapter(benchmark / ADAPTER_FILE)(rows)
+    adapter = _adapter(benchmark / ADAPTER_FILE)
+    splits = adapter.cases(rows)
     _check(spec, splits)
     staged = target.with_name(f"{target.name}.new")
     shutil.rmtree(staged, ignore_errors=True)
@@ -90,6 +102,9 @@ def prepare(
     for split in SPLITS:
         lines = "".join(json.dumps(case, ensure_ascii=False) + "\n" for case in splits[split])
         write_atomic(staged / f"{split}.jsonl", lines)
+    documents = _write_corpus(spec, corpus, adapter, rows, splits, staged / "corpus", data_dir, say)
+    if documents:
+        build_index(staged / "corpus", progress=progress)
     loaded = load_splits({split: staged / f"{split}.jsonl" for split in SPLITS})
     facts = {
         "benchmark": benchmark.name,
@@ -98,6 +113,7 @@ def prepare(
         "sources": {name: found.facts for name, found in fetched.items()},
         "cases": {split: len(loaded[split]) for split in SPLITS},
         "digests": {split: split_digest(loaded[split]) for split in SPLITS},
+        "corpus": {"name": corpus or "gold and distractors", "documents": documents} if documents else None,
     }
     write_atomic(staged / PREPARED_FILE, json.dumps(facts, indent=2) + "\n")
     shutil.rmtree(target, ignore_errors=True)
@@ -117,7 +133,32 @@ def find_prepared(target: Path) -> Prepared | None:
     return Prepared(target, facts)
 
 
-def _adapter(path: Path) -> Callable[[Rows], dict[Split, list[dict[str, Any]]]]:
+def _write_corpus(
+    spec: FullSpec,
+    named: str | None,
+    adapter: Any,
+    rows: Rows,
+    splits: Mapping[Split, Sequence[Mapping[str, Any]]],
+    target: Path,
+    data_dir: Path | None,
+    say: Callable[[str], None],
+) -> int:
+    """The corpus that was named, or else the one that `prepare.py` makes of the rows; how many documents it has."""
+    if named is not None:
+        if named not in spec.corpora:
+            known = ", ".join(spec.corpora) or "none"
+            raise UsageError(f"no such corpus: `{named}`; there are {known}")
+        source = spec.corpora[named]
+        say(f"corpus {named}: {source.describe()}")
+        fetched = fetch(source, licence=spec.licence, data_dir=data_dir)
+        return write_abstracts((row for path in fetched.files for row in read_archive(path)), target)
+    if not hasattr(adapter, "corpus"):
+        return 0
+    return write_abstracts(adapter.corpus(rows, splits), target)
+
+
+def _adapter(path: Path) -> Any:
+    """The module `prepare.py`."""
     if not path.is_file():
         raise UsageError("is missing", path=path)
     spec = importlib.util.spec_from_file_location(f"fapo_prepare_{path.parent.name}", path)
@@ -125,8 +166,7 @@ def _adapter(path: Path) -> Callable[[Rows], dict[Split, list[dict[str, Any]]]]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    adapter: Callable[[Rows], dict[Split, list[dict[str, Any]]]] = module.cases
-    return adapter
+    return module
 
 
 def _check(spec: FullSpec, splits: Mapping[Split, Sequence[Mapping[str, Any]]]) -> None:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,6 +38,7 @@ class FullSource(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
+    repo_type: Literal["dataset", "model"] = "dataset"
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     files: tuple[SourceFile, ...] = Field(min_length=1)
     rows: int | None = None
@@ -97,7 +98,7 @@ def _head(source: FullSource, licence: str) -> str:
 
     _require_network(source, licence)
     try:
-        return str(HfApi().dataset_info(source.id, timeout=PATIENCE_S).sha)
+        return str(HfApi().repo_info(source.id, repo_type=source.repo_type, timeout=PATIENCE_S).sha)
     except Exception as error:
         raise UsageError(f"{source.id}: the hub says: {' '.join(str(error).split())[:300]}") from error
 
@@ -105,7 +106,7 @@ def _head(source: FullSource, licence: str) -> str:
 def _download(source: FullSource, file: SourceFile, revision: str, licence: str) -> Path:
     from huggingface_hub import hf_hub_download, try_to_load_from_cache  # noqa: PLC0415
 
-    known = try_to_load_from_cache(source.id, file.path, revision=revision, repo_type="dataset")
+    known = try_to_load_from_cache(source.id, file.path, revision=revision, repo_type=source.repo_type)
     if isinstance(known, str):
         return Path(known)
     _require_network(source, licence)

@@ -91,7 +91,8 @@ async def _replay(
     project = changed(project, spec=project.spec.model_copy(update={"models": manifest.models}))
     models = [*project.model_names, *([teacher] if teacher else [])]
     plan = EvaluationPlan(project.directory, project.spec, (), project.score, manifest, directory, limits.concurrency,
-                          isolation, project.benchmark.guards, judge=manifest.judge)  # fmt: skip
+                          isolation, project.benchmark.guards, corpus=project.benchmark.corpus,
+                          judge=manifest.judge)  # fmt: skip
     with lock_directory(directory):
         async with connect(models, environment, limits=limits) as connection:
             say_unpriced(console, connection.unpriced)

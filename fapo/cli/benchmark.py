@@ -76,6 +76,9 @@ def prepare_command(
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Files that you have already; they go before the hub's.")
     ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Search this corpus of the benchmark, such as wiki2017, and not the small one.")
+    ] = None,
     accept_licence: Annotated[
         bool, typer.Option("--accept-licence", help="Needed for data that may not be used commercially.")
     ] = False,
@@ -98,7 +101,10 @@ def prepare_command(
         )
     console = stderr(plain=environment.plain)
     target = environment.benchmarks_dir / directory.name
-    done = prepare(directory, target, data_dir=data_dir, say=lambda text: console.print(text, markup=False))
+    done = prepare(
+        directory, target, data_dir=data_dir, corpus=corpus, progress=console.is_terminal,
+        say=lambda text: console.print(text, markup=False),
+    )  # fmt: skip
     if as_json:
         print_json({"directory": str(done.directory), **done.facts})
     else:

@@ -71,6 +71,8 @@ class EvaluationPlan:
     allowance: Allowance | None = None
     interventions: Mapping[str, Intervention] = field(default_factory=dict)
     """By case id: what is changed where the case is replayed."""
+    corpus: Path | None = None
+    """A folder that pipeline code may read."""
     judge: str | None = None
     """The model that the score function may ask."""
 
@@ -194,7 +196,7 @@ class _Evaluator:
             await self._pool.close()
 
     async def _start_worker(self) -> WorkerProcess:
-        return await WorkerProcess.start(self._plan.variant_dir, self._plan.spec, self._level)
+        return await WorkerProcess.start(self._plan.variant_dir, self._plan.spec, self._level, self._plan.corpus)
 
     async def _run_case(self, case: Case, trial: int) -> CaseRecord:
         """In a shared worker; if that goes down or runs out of memory, once more alone, which shows who did it."""

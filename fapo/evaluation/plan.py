@@ -49,5 +49,5 @@ def plan_evaluation(
     )
     return EvaluationPlan(
         code, project.spec, cases, project.score, manifest, directory, config.concurrency, config.isolation,
-        project.benchmark.guards, judge=project.judge,
+        project.benchmark.guards, judge=project.judge, corpus=project.benchmark.corpus,
     )  # fmt: skip

@@ -90,15 +90,17 @@ class WorkerProcess:
         """Told whenever a case stops computing."""
 
     @classmethod
-    async def start(cls, directory: Path, spec: PipelineSpec, level: Level) -> WorkerProcess:
-        """Start a worker on a variant directory, confined at `level`.
+    async def start(
+        cls, directory: Path, spec: PipelineSpec, level: Level, corpus: Path | None = None
+    ) -> WorkerProcess:
+        """Start a worker on a variant directory, and a corpus that it may read, confined at `level`.
 
         Raises UsageError where the pipeline cannot be imported, IsolationError where the worker cannot be confined.
         """
         scratch = Scratch(level)
         setup = WorkerSetup(
             str(directory.resolve()), str(scratch.path), level, spec.params, spec.models, spec.limits.memory_mb * 2**20,
-            spec.openai_endpoint,
+            spec.openai_endpoint, str(corpus.resolve()) if corpus else None,
         )  # fmt: skip
         ours, theirs = socket.socketpair()
         try:

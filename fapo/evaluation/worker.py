@@ -30,6 +30,7 @@ from fapo.errors import FapoError, PipelineError, UsageError
 from fapo.evaluation.frames import FrameError, FrameProtocol, open_pipe
 from fapo.evaluation.worker_policy import WorkerSetup
 from fapo.pipeline.context import Context, FunctionStep, ModelCall, traceable
+from fapo.pipeline.corpus import set_corpus
 from fapo.pipeline.prompts import Prompt, load_prompts
 from fapo.pipeline.tracing import current_case
 from fapo.records import Prediction
@@ -47,6 +48,7 @@ class Pipeline:
     """Pipeline code and what it is given."""
 
     def __init__(self, setup: WorkerSetup) -> None:
+        set_corpus(setup.corpus)
         self.prompts: dict[str, Prompt] = load_prompts(Path(setup.directory))
         self.run: RunFunction = load_code(Path(setup.directory))
         self.params = setup.params

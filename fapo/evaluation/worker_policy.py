@@ -20,11 +20,12 @@ class WorkerSetup:
     models: dict[str, str]
     memory_bytes: int
     openai_endpoint: bool
+    corpus: str | None = None
 
     @property
     def policy(self) -> Policy:
         return Policy(
-            read=(Path(self.directory), *runtime_paths()),
+            read=(Path(self.directory), *([Path(self.corpus)] if self.corpus else []), *runtime_paths()),
             write=(Path(self.scratch),),
             memory_bytes=self.memory_bytes,
             network="private" if self.openai_endpoint and self.level == "full" else "none",

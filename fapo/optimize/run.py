@@ -179,7 +179,8 @@ class Run:
         directory = self.variant_dir(variant)
         return EvaluationPlan(directory, load_spec(directory), cases, self.project.score, manifest, target,
                               self.config.concurrency, self.config.isolation, self.project.benchmark.guards,
-                              self._allowance(variant), judge=self.project.judge)  # fmt: skip
+                              self._allowance(variant), judge=self.project.judge,
+                              corpus=self.project.benchmark.corpus)  # fmt: skip
 
     def _allowance(self, variant: str) -> Allowance | None:
         """What a case of a variant may take, by the benchmark's guards; of the baseline, anything."""

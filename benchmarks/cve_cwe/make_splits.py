@@ -84,7 +84,7 @@ def divide(groups: list[list[Row]], rng: random.Random) -> dict[str, list[Row]]:
 
 
 def main() -> None:
-    rng = random.Random(SEED)  # noqa: S311 - a seeded draw, not a secret
+    rng = random.Random(SEED)
     splits = divide(group(thin(read_source(), rng)), rng)
     for name, rows in splits.items():
         rng.shuffle(rows)

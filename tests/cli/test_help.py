@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent / "help"
-COMMANDS = ["", "attribute", "cache", "compare", "doctor", "eval", "optimize", "review", "trace"]
+COMMANDS = ["", "attribute", "benchmark", "cache", "compare", "doctor", "eval", "optimize", "review", "trace"]
 
 
 def show_help(command: str) -> str:

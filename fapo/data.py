@@ -166,6 +166,8 @@ def load_benchmark(directory: Path, *, prepared: Path | None = None) -> Benchmar
     if prepared is not None:
         sources = {split: prepared / f"{split}.jsonl" for split in SPLITS}
         corpus = prepared / "corpus" if (prepared / "corpus").is_dir() else None
+    if corpus is not None and not corpus.is_dir():
+        raise UsageError(f"`corpus`: no such folder: {corpus}", path=path)
     splits = load_splits(sources, columns=spec.columns, cluster=spec.cluster)
     return Benchmark(
         spec.name, directory, spec.score, spec.closed_labels, spec.cluster, splits, spec.source, spec.licence,

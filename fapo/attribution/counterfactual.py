@@ -175,10 +175,11 @@ def unchangeable(views: Sequence[CaseView], possible: Sequence[Arm]) -> tuple[st
     return tuple(name for name in names if not any(arm.step == name for arm in possible))
 
 
-def resource_texts(variant: Path) -> tuple[str, ...]:
-    """The texts of a variant's resource files; what is no text is left out."""
+def resource_texts(variant: Path, corpus: Path | None = None) -> tuple[str, ...]:
+    """The texts of a variant's resource files, and of a corpus; what is no text, or too large, is left out."""
     texts = []
-    for path in sorted((variant / "resources").rglob("*")):
+    files = [*sorted((variant / "resources").rglob("*")), *sorted(corpus.glob("*") if corpus else ())]
+    for path in files:
         if path.is_file() and path.stat().st_size <= _LARGEST_RESOURCE:
             with contextlib.suppress(UnicodeDecodeError):
                 texts.append(path.read_text(encoding="utf-8"))

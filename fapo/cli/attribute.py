@@ -103,7 +103,7 @@ async def _replay(
                     list(load_decided(directory).values()),
                     replayer(plan, connection.gateway, narrator.evaluating),
                     teacher=teacher,
-                    resources=resource_texts(project.directory),
+                    resources=resource_texts(project.directory, project.benchmark.corpus),
                     most_cases=most_cases,
                 )
             finally:

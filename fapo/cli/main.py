@@ -16,6 +16,7 @@ from fapo.cli.doctor import doctor_command
 from fapo.cli.eval import eval_command
 from fapo.cli.optimize import optimize_command
 from fapo.cli.review import review_command
+from fapo.cli.runs import apply_command, diff_command, runs_command
 from fapo.cli.trace import trace_command
 from fapo.errors import FapoError, StorageError
 
@@ -34,6 +35,9 @@ app.command("optimize", short_help="Improve a pipeline with the coding agent.")(
 app.command("trace", short_help="Show every step of one case.")(trace_command)
 app.command("attribute", short_help="Say where an evaluation loses its score.")(attribute_command)
 app.command("review", short_help="Look for leaks and the like in a changed pipeline.")(review_command)
+app.command("runs", short_help="List runs and evaluations.")(runs_command)
+app.command("diff", short_help="Print what a run's best variant changes.")(diff_command)
+app.command("apply", short_help="Write a run's best variant into the pipeline.")(apply_command)
 app.command("compare", short_help="Say whether one evaluation is better than another.")(compare_command)
 app.add_typer(benchmark_app, name="benchmark", short_help="List, fetch and show benchmarks.")
 app.add_typer(cache_app, name="cache", short_help="Show or clear the replies that were paid for.")

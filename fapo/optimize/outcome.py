@@ -48,6 +48,8 @@ async def conclude(run: Run, *, optimizer_model: str) -> RunSummary:
         validation_gain=await _gain(run, best, "validation") if improved else None,
         test_gain=await _gain(run, best, "test") if improved else None,
         variants=tuple(_rows(run)),
+        optimizer=run.config.optimizer,
+        guards=run.project.benchmark.guards.model_dump(mode="json"),
         looks=state.looks,
         searched=state.searched,
         wall_s=round(state.ended_at - state.started_at, 3),

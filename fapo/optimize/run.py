@@ -210,7 +210,7 @@ class Run:
             run = replayer(plan, self._gateway, lambda _, total: self.narrator.evaluating(title, total))
             try:
                 found = await replay(self.case_map("train"), evaluation.records, run, teacher=self.config.teacher,
-                                     resources=resource_texts(directory))  # fmt: skip
+                                     resources=resource_texts(directory, self.project.benchmark.corpus))  # fmt: skip
             finally:
                 self.narrator.evaluated()
             if not any(done.variant == variant for done in self.state.replays):

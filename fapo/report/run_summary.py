@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fapo.records import Level, Usage
 
@@ -110,6 +111,8 @@ class RunSummary:
     validation_gain: Gain | None
     test_gain: Gain | None
     variants: tuple[VariantRow, ...]
+    optimizer: str
+    guards: dict[str, Any]
     looks: int
     searched: int
     """Task-model calls of the search, those that the cache answered included."""
@@ -190,8 +193,7 @@ def run_markdown(summary: RunSummary) -> str:
               f"- A look finds a true gain of {100 * summary.detectable_gain:.1f} points four times in five.",
               *_noise(summary.noise), *_test_look(summary.test_look),
               f"- Pipeline code was confined by: {summary.isolation}.",
-              f"- Agent: {summary.agent.model}, claude-agent-sdk {summary.agent.sdk}, CLI {summary.agent.cli}, "
-              f"{summary.agent.sessions} sessions; its process was confined by: {summary.agent.isolation or 'none'}.",
+              *_guards(summary.guards), _optimizer(summary),
               *(f"- Left open: {end}." for end in summary.agent.open_ends),
               f"- Paid: task {_paid(summary.usage.task)}; judge {_paid(summary.usage.judge)}; "
               f"optimizer {_paid(summary.usage.optimizer)}."]  # fmt: skip
@@ -200,6 +202,19 @@ def run_markdown(summary: RunSummary) -> str:
                   f"The best variant lies in `{summary.best_dir}`. The patch against the baseline:",
                   "", f"    git apply --directory=PIPELINE_DIR {summary.patch}"]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _guards(guards: dict[str, Any]) -> list[str]:
+    named = ", ".join(f"{name} {value}" for name, value in guards.items() if value is not None)
+    return [f"- The benchmark's guards: {named}."] if named else []
+
+
+def _optimizer(summary: RunSummary) -> str:
+    agent = summary.agent
+    if summary.optimizer == "gepa":
+        return f"- Optimizer: GEPA, with {agent.model} to reflect; its verdicts went by the mean alone."
+    return (f"- Agent: {agent.model}, claude-agent-sdk {agent.sdk}, CLI {agent.cli}, {agent.sessions} sessions; its "
+            f"process was confined by: {agent.isolation or 'none'}.")  # fmt: skip
 
 
 def _noise(noise: Noise | None) -> list[str]:

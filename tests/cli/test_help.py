@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent / "help"
-COMMANDS = ["", "attribute", "benchmark", "cache", "compare", "doctor", "eval", "optimize", "review", "trace"]
+COMMANDS = ["", "apply", "attribute", "benchmark", "cache", "compare", "diff", "doctor", "eval", "optimize", "review",
+            "runs", "trace"]  # fmt: skip
 
 
 def show_help(command: str) -> str:

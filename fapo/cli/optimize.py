@@ -135,8 +135,9 @@ async def _optimize(
         models.append(optimizer)
     else:
         optimizer = optimizer_model_of(project.spec.models.values(), named)
-        _check_agent(optimizer, environment)
     check_models(models)
+    if config.optimizer == "fapo":
+        _check_agent(optimizer, environment)
     async with connect(models, environment, limits=config, standin=optimizer == STANDIN_OPTIMIZER) as connection:
         directory = (
             resume.absolute() if resume is not None else create_run(source, project, config, environment.runs_dir)

@@ -62,7 +62,7 @@ def test_an_optimization_goes_on_to_the_same_end(tmp_path: Path) -> None:
 
 def test_without_room_for_replies_it_goes_on_and_says_that_it_keeps_none(tmp_path: Path) -> None:
     pipeline = builtin("pipelines", QUICKSTART)
-    done = fapo_on_a_full_disk(tmp_path, 40, "eval", pipeline, "--json", "--limit", "20")
+    done = fapo_on_a_full_disk(tmp_path, 40, "eval", pipeline, "--json", "--limit", "15")
     assert done.code == 0, done.err
     assert done.err.count("replies are no longer cached") == 1
-    assert done.json["score"]["n"] == 20
+    assert done.json["score"]["n"] == 15

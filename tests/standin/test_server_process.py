@@ -97,7 +97,12 @@ def test_a_fault_rate_spoils_the_same_share_every_time() -> None:
 def test_the_models_are_listed_and_the_digest_is_one_of_the_source() -> None:
     async def scene(session: aiohttp.ClientSession, address: StandinAddress) -> None:
         listed = await (await session.get("/v1/models")).json()
-        assert [model["id"] for model in listed["data"]] == ["standin-reader", "standin-teacher"]
+        assert [model["id"] for model in listed["data"]] == [
+            "standin-reader",
+            "standin-teacher",
+            "standin-reflector",
+            "standin-judge",
+        ]
         assert len(address.digest) == 64
 
     play(scene)

@@ -314,13 +314,15 @@ class Gateway:
         try:
             reply = await self._client.call(request, endpoint, patience.timeout_s)
             reservation.settle(flight.purpose, reply.usage)
-        except Retryable as failure:
-            flight.hold(patience.clock() - sent)
-            if failure.charged != Usage():
-                reservation.settle(flight.purpose, failure.charged)
+        except BaseException as failure:
+            # A reply that arrived stays on the wire until it is in the cache: nobody may cancel it on the way.
+            flight.on_wire = False
+            if isinstance(failure, Retryable):
+                flight.hold(patience.clock() - sent)
+                if failure.charged != Usage():
+                    reservation.settle(flight.purpose, failure.charged)
             raise
         finally:
-            flight.on_wire = False
             reservation.release()
         return replace(reply, wasted=flight.wasted) if flight.wasted != Usage() else reply
 

@@ -89,7 +89,7 @@ async def open_cage(task: AgentTask, program: Path, level: Level) -> AsyncIterat
     if proxy is None:
         yield Cage(level, Policy(read=()), task.environment, 0, None)
         return
-    async with _served(proxy, level) as (port, handover):
+    async with served(proxy, level) as (port, handover):
         address = f"127.0.0.1:{port}"
         if variable is not None:
             replaced: tuple[str, ...] = (*NETWORK, "CLAUDE_SECURESTORAGE_CONFIG_DIR")
@@ -147,7 +147,7 @@ def _files_of(program: Path) -> list[Path]:
 
 
 @asynccontextmanager
-async def _served(proxy: Proxy, level: Level) -> AsyncIterator[tuple[int, Path | None]]:
+async def served(proxy: Proxy, level: Level) -> AsyncIterator[tuple[int, Path | None]]:
     """The port that the agent's process will find the proxy at, and at level `full` where to hand over a listener."""
     try:
         if level == "full":

@@ -29,6 +29,7 @@ from fapo.agent.protocol import (
     AgentTask,
     AgentTool,
 )
+from fapo.agent.watch import STATUS_CAUSES, SilenceWatch, tell
 from fapo.config import Isolation
 from fapo.errors import FapoError, IsolationError
 from fapo.sandbox.landlock import abi_version
@@ -47,8 +48,6 @@ _NO_LOG = logging.NullHandler()
 _LONGEST_MESSAGE = 64 * 1024 * 1024
 _FAREWELL_S = 10.0
 _STDERR_LINES = 20
-_SUMMARY_CHARACTERS = 160
-_CAUSES: dict[int, AgentCause] = {401: "credentials", 403: "credentials", 402: "billing", 429: "rate_limit"}
 _NAMED_CAUSES: dict[str, AgentCause] = {
     "authentication_failed": "credentials", "billing_error": "billing", "rate_limit": "rate_limit",
     "server_error": "overload",
@@ -88,11 +87,6 @@ def find_cli(package: Path) -> Path | None:
     return Path(found) if found else None
 
 
-def _line(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= _SUMMARY_CHARACTERS else flat[: _SUMMARY_CHARACTERS - 1] + "…"
-
-
 class _SdkFault(Exception):
     """Whatever the SDK raised while it was asked for the next message."""
 
@@ -113,8 +107,7 @@ class _Session:
         self._model_error: str | None = None
         self._calls: dict[str, str] = {}
         self._denied: set[str] = set()
-        self._tools_running = 0
-        self._heard_at = asyncio.get_running_loop().time()
+        self._watch = SilenceWatch(task.stall_s)
         self._bug: Exception | None = None
         self._broken = asyncio.Event()
 
@@ -162,18 +155,15 @@ class _Session:
 
     def _offer(self, tool: AgentTool) -> Any:
         async def handle(arguments: dict[str, Any]) -> dict[str, Any]:
-            self._tools_running += 1
-            try:
-                return _tool_reply(await tool.handler(arguments))
-            except FapoError as error:
-                return {**_tool_reply(str(error)), "is_error": True}
-            except Exception as bug:
-                self._bug = bug
-                self._broken.set()
-                raise
-            finally:
-                self._tools_running -= 1
-                self._heard()
+            with self._watch.tool():
+                try:
+                    return _tool_reply(await tool.handler(arguments))
+                except FapoError as error:
+                    return {**_tool_reply(str(error)), "is_error": True}
+                except Exception as bug:
+                    self._bug = bug
+                    self._broken.set()
+                    raise
 
         schema = {"type": "object", "properties": {}, **tool.input_schema}
         hints = self._sdk.ToolAnnotations(readOnlyHint=tool.read_only)
@@ -210,7 +200,7 @@ class _Session:
         """Converse until the session ends by itself, or is ended: then the first item says why."""
         conversation = asyncio.create_task(self._converse(client))
         stop = asyncio.create_task(self._task.stop.wait())
-        silence = asyncio.create_task(self._silence())
+        silence = asyncio.create_task(self._watch.silence())
         broken = asyncio.create_task(self._broken.wait())
         tasks: list[asyncio.Task[Any]] = [conversation, stop, silence, broken]
         cause: Cause = None
@@ -230,7 +220,7 @@ class _Session:
         try:
             async with aclosing(self._messages(client)) as messages:
                 async for message in messages:
-                    self._heard()
+                    self._watch.heard()
                     self._take(message)
         except _SdkFault as fault:
             return fault
@@ -256,20 +246,10 @@ class _Session:
         asked.cancel()
         await asyncio.gather(asked, return_exceptions=True)
 
-    async def _silence(self) -> None:
-        """Return once nothing was heard for `stall_s` while no tool was running."""
-        clock, limit = asyncio.get_running_loop().time, self._task.stall_s
-        # ASYNC110: there is no event to await; time has to pass
-        while (left := limit if self._tools_running else self._heard_at + limit - clock()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(left)
-
-    def _heard(self) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
-
     # -- what it tells
 
     def _tell(self, kind: AgentEventKind, summary: str, detail: dict[str, Any]) -> None:
-        self._on_event(AgentEvent(kind, _line(summary), detail))
+        tell(self._on_event, kind, summary, detail)
 
     def _take(self, message: sdk_types.Message) -> None:
         sdk = self._sdk
@@ -329,7 +309,7 @@ class _Session:
         if named := _NAMED_CAUSES.get(self._model_error or ""):
             return named
         code = self._result.api_error_status or 0
-        return _CAUSES.get(code, "overload" if code >= 500 else "other")
+        return STATUS_CAUSES.get(code, "overload" if code >= 500 else "other")
 
     def _require_confined(self) -> None:
         for line in self._stderr:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-CredentialsKind = Literal["api_key", "auth_token", "oauth_token", "bedrock", "vertex", "login"]
+CredentialsKind = Literal["api_key", "auth_token", "oauth_token", "bedrock", "vertex", "login", "openai_key"]
 
 LOGIN_FILE = ".credentials.json"
 OFFICIAL_ENDPOINT = "https://api.anthropic.com"
+OPENAI_ENDPOINT = "https://api.openai.com/v1"
+_OPENAI = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
 PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
 _AUTHORITIES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
 NETWORK = (*PROXIES, *_AUTHORITIES)
@@ -146,6 +148,16 @@ def find_credentials(environ: Mapping[str, str], home: Path) -> Credentials | No
         # The CLI gets a private configuration directory, and would look for the login there.
         return _credentials("login", environ, (), {"CLAUDE_SECURESTORAGE_CONFIG_DIR": storage})
     return None
+
+
+def find_openai_key(environ: Mapping[str, str]) -> Credentials | None:
+    """What Codex is given: OPENAI_API_KEY. A login with ChatGPT is for another API, and is not looked for."""
+    return _credentials("openai_key", environ, _OPENAI, {}) if environ.get(_OPENAI[0]) else None
+
+
+def openai_key(environment: Mapping[str, str]) -> Key:
+    variable, endpoint = _OPENAI
+    return Key(variable, environment[variable], environment.get(endpoint) or OPENAI_ENDPOINT)
 
 
 def _credentials(

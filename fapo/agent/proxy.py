@@ -29,7 +29,9 @@ from fapo.errors import CredentialsError
 USER = "fapo"
 """What a ConnectProxy expects beside the token, as user and password."""
 
-_PATHS = frozenset({"/v1/messages", "/v1/messages/count_tokens"})
+MESSAGES_API = frozenset({"/v1/messages", "/v1/messages/count_tokens"})
+Local = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Observe = Callable[[int, bytes], None]
 _LARGEST_REQUEST = 64 * 2**20
 _LARGEST_HEAD = 16 * 2**10
 _LONGEST_PORT = 5  # digits; far longer ones int() refuses
@@ -55,17 +57,32 @@ class Proxy(Protocol):
 
 
 class ApiProxy:
-    """Forwards requests of the Messages API with a key in the place of `token`, and streams the replies back.
+    """Forwards requests to an API with a key in the place of `token`, and streams the replies back.
+
+    Of the API the POSTs of `paths` are open. Requests to a path of `local` are answered here. `observe` hears of each
+    piece of a reply, with the reply's status.
 
     An endpoint that cannot be reached is status 502, which the agent's process tries again as it does 5xx replies.
     `key` is asked for each request; its CredentialsError is status 401. `environment` holds what it takes to reach
     the endpoint: a proxy of the user's, certificates.
     """
 
-    def __init__(self, key: Callable[[], Awaitable[Key]], token: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        key: Callable[[], Awaitable[Key]],
+        token: str,
+        environment: Mapping[str, str],
+        *,
+        paths: frozenset[str] = MESSAGES_API,
+        local: Mapping[str, Local] | None = None,
+        observe: Observe = lambda status, piece: None,
+    ) -> None:
         self._key = key
         self._token = token.encode()
         self._environment = environment
+        self._paths = paths
+        self._local = local or {}
+        self._observe = observe
         self._session: aiohttp.ClientSession | None = None
         app = web.Application(client_max_size=_LARGEST_REQUEST)
         app.router.add_route("*", "/{path:.*}", self._answer)
@@ -87,7 +104,9 @@ class ApiProxy:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if not self._knows_token(request):
             return _error(401, "authentication_error", "this is not the session's token")
-        if request.method != "POST" or request.rel_url.raw_path not in _PATHS:
+        if (local := self._local.get(request.rel_url.raw_path)) is not None:
+            return await local(request)
+        if request.method != "POST" or request.rel_url.raw_path not in self._paths:
             return _error(403, "permission_error", f"{request.method} {request.path} is not open to the agent")
         body = await request.read()
         try:
@@ -99,7 +118,7 @@ class ApiProxy:
             async with self._send(request, body, key) as reply:
                 if 300 <= reply.status < 400:
                     return _error(502, "api_error", f"the endpoint redirects elsewhere (status {reply.status})")
-                return await _pass_on(request, reply, response, Scrubber(key.secret.encode()))
+                return await self._pass_on(request, reply, response, Scrubber(key.secret.encode()))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if not response.prepared:
                 reason = f"the model's endpoint cannot be reached ({type(error).__name__})"
@@ -123,19 +142,21 @@ class ApiProxy:
         async with self._session.post(url, data=body, headers=headers, proxy=proxy, allow_redirects=False) as reply:
             yield reply
 
-
-async def _pass_on(
-    request: web.Request, reply: aiohttp.ClientResponse, response: web.StreamResponse, scrubber: Scrubber
-) -> web.StreamResponse:
-    response.set_status(reply.status, scrubber.whole((reply.reason or "").encode()).decode())
-    for name, value in _without(reply.headers, _OWN_REPLY_HEADERS).items():
-        response.headers.add(name, scrubber.whole(value.encode()).decode())
-    await response.prepare(request)
-    async for chunk in reply.content.iter_any():
-        if clean := scrubber.feed(chunk):
-            await response.write(clean)
-    await response.write_eof(scrubber.rest())
-    return response
+    async def _pass_on(
+        self, request: web.Request, reply: aiohttp.ClientResponse, response: web.StreamResponse, scrubber: Scrubber
+    ) -> web.StreamResponse:
+        response.set_status(reply.status, scrubber.whole((reply.reason or "").encode()).decode())
+        for name, value in _without(reply.headers, _OWN_REPLY_HEADERS).items():
+            response.headers.add(name, scrubber.whole(value.encode()).decode())
+        await response.prepare(request)
+        async for chunk in reply.content.iter_any():
+            if clean := scrubber.feed(chunk):
+                self._observe(reply.status, clean)
+                await response.write(clean)
+        rest = scrubber.rest()
+        self._observe(reply.status, rest)
+        await response.write_eof(rest)
+        return response
 
 
 class Scrubber:

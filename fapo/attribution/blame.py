@@ -46,11 +46,16 @@ class StepBlame:
     examples: tuple[str, ...]
 
 
+RetrievalBy = Literal["gold evidence", "lexical overlap"]
+
+
 @dataclass(frozen=True, slots=True)
 class Attribution:
     """The lost score of an evaluation, divided among steps and levels.
 
     `n` counts the decided records and `undecided` those left out; `mean` is None without a decided one.
+    `retrieval_by` says what retrievals were judged by: gold evidence where a failing case declares it, else the words
+    of the expected answer; None where no failing case ran a retrieval.
     `lost` is the loss of the failing cases over `n`. The shares of `by_step` (largest first) and those of
     `by_level` each sum to 1, or are all 0 where nothing was lost.
     """
@@ -64,3 +69,4 @@ class Attribution:
     by_level: dict[Share, float]
     recommended_level: Level
     why: str
+    retrieval_by: RetrievalBy | None = None

@@ -107,7 +107,10 @@ async def replay(
     decided = [record for record in records if record.value is not None]
     mean = sum(record.value or 0.0 for record in decided) / len(decided) if decided else None
     return Replay(
-        attribution=summarise(blames, n=len(decided), undecided=len(records) - len(decided), mean=mean),
+        attribution=replace(
+            summarise(blames, n=len(decided), undecided=len(records) - len(decided), mean=mean),
+            retrieval_by=rules.retrieval_by,
+        ),
         rules=rules,
         headrooms=trials.headrooms(),
         ceilings=_ceilings(trials, mean or 0.0, rules.lost),

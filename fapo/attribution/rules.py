@@ -9,9 +9,10 @@ anything, the loss is `unidentified`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
-from fapo.attribution.blame import Attribution, Blame
+from fapo.attribution.blame import Attribution, Blame, RetrievalBy
 from fapo.attribution.evidence import missing_evidence, names_document, trace_missing, trace_unused
 from fapo.attribution.faults import failure_verdict, faults
 from fapo.attribution.gold import Gold, Value, read_gold, wrong_values
@@ -37,14 +38,19 @@ def attribute(cases: Mapping[str, Case], records: Sequence[CaseRecord], pass_mar
     decided = [(record, value) for record in records if (value := record.value) is not None]
     failing = [record for record, value in decided if value < pass_mark]
     blames: list[Blame] = []
+    retrieval_by: RetrievalBy | None = None
     if failing:
         retrieval = retrieval_names(records)
         solved = (record for record, value in decided if value >= pass_mark)
         habits = learn_habits(_view(record, cases, retrieval) for record in islice(solved, SAMPLE))
         for record in failing:
-            blames += judge_case(_view(record, cases, retrieval), habits)
+            view = _view(record, cases, retrieval)
+            blames += judge_case(view, habits)
+            if retrieval and retrieval_by != "gold evidence":
+                retrieval_by = "gold evidence" if read_gold(view).evidence else "lexical overlap"
     mean = sum(value for _, value in decided) / len(decided) if decided else None
-    return summarise(blames, n=len(decided), undecided=len(records) - len(decided), mean=mean)
+    found = summarise(blames, n=len(decided), undecided=len(records) - len(decided), mean=mean)
+    return replace(found, retrieval_by=retrieval_by)
 
 
 def _view(record: CaseRecord, cases: Mapping[str, Case], retrieval: frozenset[str]) -> CaseView:

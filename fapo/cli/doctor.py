@@ -55,13 +55,20 @@ def _agent(environment: Environment) -> dict[str, str | None]:
     from importlib.util import find_spec
     from pathlib import Path
 
+    from fapo.agent import codex
     from fapo.agent.claude import find_cli
-    from fapo.agent.credentials import find_credentials
+    from fapo.agent.credentials import find_credentials, find_openai_key
 
     sdk = find_spec("claude_agent_sdk")
     cli = find_cli(Path(sdk.origin).parent) if sdk is not None and sdk.origin else None
     credentials = find_credentials(environment.variables, environment.home)
-    return {"cli": str(cli) if cli else None, "credentials": credentials.kind if credentials else None}
+    openai, codex_cli = find_openai_key(environment.variables), codex.find_cli()
+    return {
+        "cli": str(cli) if cli else None,
+        "credentials": credentials.kind if credentials else None,
+        "codex": str(codex_cli) if codex_cli else None,
+        "codex_credentials": openai.kind if openai else None,
+    }
 
 
 def _free(path: Any) -> int:
@@ -103,6 +110,8 @@ def _facts(found: dict[str, Any]) -> dict[str, str]:
     missing = {
         "cli": "[red]not found[/]: reinstall claude-agent-sdk, or put `claude` on PATH",
         "credentials": "[red]not found[/]: set ANTHROPIC_API_KEY, or log in with `claude`",
+        "codex": 'not found; for --optimizer-model codex/MODEL: pip install "fapo\\[codex]"',
+        "codex_credentials": "not found; for --optimizer-model codex/MODEL: set OPENAI_API_KEY",
     }
     bubblewrap = f"{machine['bubblewrap']} {machine['bubblewrap_version']}"
     return {
@@ -114,6 +123,8 @@ def _facts(found: dict[str, Any]) -> dict[str, str]:
         "bubblewrap": escape(bubblewrap) if machine["bubblewrap"] else "[red]not found[/]: apt install bubblewrap",
         "Claude Code": escape(agent["cli"]) if agent["cli"] else missing["cli"],
         "its credentials": agent["credentials"] or missing["credentials"],
+        "Codex": escape(agent["codex"]) if agent["codex"] else missing["codex"],
+        "Codex's key": agent["codex_credentials"] or missing["codex_credentials"],
         "free disk": f"{free['runs'] / 1e9:.1f} GB for runs, {free['cache'] / 1e9:.1f} GB for the cache",
     }
 

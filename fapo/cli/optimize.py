@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fapo.cli.agents import AgentChoice
     from fapo.config import Environment, OptimizeConfig
     from fapo.evaluation.connect import Connection
     from fapo.optimize.reflection import ReflectiveSearch
@@ -32,7 +33,9 @@ def optimize_command(
     model: Annotated[
         str | None, typer.Option(help="Replaces the pipeline's `task` model (a LiteLLM model string).")
     ] = None,
-    optimizer_model: Annotated[str | None, typer.Option(help="The coding agent's model, or standin/optimizer.")] = None,
+    optimizer_model: Annotated[
+        str | None, typer.Option(help="The coding agent's model; codex/MODEL for Codex in place of Claude Code.")
+    ] = None,
     optimizer: Annotated[
         Literal["fapo", "gepa"], typer.Option(help="The coding agent with fapo's rules, or GEPA (extra `gepa`).")
     ] = "fapo",
@@ -112,8 +115,9 @@ def optimize_command(
 async def _optimize(
     pipeline: str | None, config: OptimizeConfig, environment: Environment, resume: Path | None, as_json: bool
 ) -> int:
+    from fapo.cli.agents import agent_of, reflection_model_of
     from fapo.cli.console import TerminalNarrator, print_json, say_unpriced, stderr
-    from fapo.evaluation.connect import STANDIN_OPTIMIZER, check_models, connect
+    from fapo.evaluation.connect import check_models, connect
     from fapo.evaluation.project import find_pipeline, open_project
     from fapo.optimize.outcome import conclude
     from fapo.optimize.reflection import require_gepa
@@ -129,16 +133,18 @@ async def _optimize(
         project, config, source = reopen_run(resume)
     named = config.optimizer_model or project.spec.optimizer_model
     models = [*project.model_names, *([config.teacher] if config.teacher else [])]
+    agent = None
     if config.optimizer == "gepa":
         require_gepa()
         optimizer = reflection_model_of(project.spec.models.values(), named)
         models.append(optimizer)
     else:
-        optimizer = optimizer_model_of(project.spec.models.values(), named)
+        agent = agent_of(project.spec.models.values(), named)
+        optimizer = agent.named
     check_models(models)
-    if config.optimizer == "fapo":
-        _check_agent(optimizer, environment)
-    async with connect(models, environment, limits=config, standin=optimizer == STANDIN_OPTIMIZER) as connection:
+    if agent is not None:
+        agent.require_credentials(environment)
+    async with connect(models, environment, limits=config, standin=agent is not None and agent.standin) as connection:
         directory = (
             resume.absolute() if resume is not None else create_run(source, project, config, environment.runs_dir)
         )
@@ -162,7 +168,7 @@ async def _optimize(
             connection.budget.charge("judge", run.state.usage("judge"))
             connection.budget.charge("optimizer", run.state.usage("optimizer"))
             try:
-                await _search(run, optimizer, connection, environment, console).go()
+                await _search(run, agent or optimizer, connection, environment, console).go()
             except BaseException:
                 console.print(f"saved; go on with: [bold]fapo optimize --resume {directory}[/]")
                 raise
@@ -177,85 +183,36 @@ async def _optimize(
 
 
 def _search(
-    run: Run, optimizer: str, connection: Connection, environment: Environment, console: Console
+    run: Run, optimizer: AgentChoice | str, connection: Connection, environment: Environment, console: Console
 ) -> Search | ReflectiveSearch:
-    """What drives the run: the coding agent under fapo's rules, or GEPA."""
+    """What drives the run: the coding agent under fapo's rules, or GEPA with a reflection model."""
     from fapo.agent.cage import open_ends
-    from fapo.agent.claude import ClaudeAgent
     from fapo.agent.credentials import kind_of
-    from fapo.evaluation.connect import STANDIN_OPTIMIZER
     from fapo.optimize.gate import Gate
     from fapo.optimize.reflection import ReflectiveSearch
     from fapo.optimize.reviewer import Reviewer
     from fapo.optimize.search import Search
 
-    if run.config.optimizer == "gepa":
+    if isinstance(optimizer, str):
         return ReflectiveSearch(run, connection.gateway, model=optimizer, seed=run.config.seed)
-    agent = ClaudeAgent(isolation=run.config.isolation)
-    free = optimizer == STANDIN_OPTIMIZER
-    variables = _agent_variables(optimizer, connection, environment)
+    agent, model, free = optimizer.agent(run.config.isolation), optimizer.model, optimizer.standin
+    variables = optimizer.variables(connection, environment)
     for note in open_ends(kind_of(variables), agent.level):
         console.print(f"[yellow]note[/] {note}")
-    reviewer = Reviewer(agent, optimizer, variables, lambda _: None, free) if run.config.review_agent else None
-    return Search(run, Gate(run, reviewer), agent, model=optimizer, environment=variables, free=free)
-
-
-def reflection_model_of(task_models: Any, named: str | None) -> str:
-    """GEPA's reflection model: as named, else the stand-in where the pipeline itself runs on one."""
-    from fapo.evaluation.connect import STANDIN_REFLECTOR
-    from fapo.evaluation.project import STANDIN_PREFIX
-
-    if named is not None:
-        return named
-    if any(model.startswith(STANDIN_PREFIX) for model in task_models):
-        return STANDIN_REFLECTOR
-    return "anthropic/claude-opus-4-6"
-
-
-def optimizer_model_of(task_models: Any, named: str | None) -> str:
-    """The coding agent's model: as named, else the stand-in where the pipeline itself runs on one."""
-    from fapo.evaluation.connect import STANDIN_OPTIMIZER
-    from fapo.evaluation.project import STANDIN_PREFIX
-
-    if named is not None:
-        return named
-    if any(model.startswith(STANDIN_PREFIX) for model in task_models):
-        return STANDIN_OPTIMIZER
-    return "claude-opus-4-6"
-
-
-def _check_agent(optimizer: str, environment: Environment) -> None:
-    from fapo.agent.credentials import find_credentials
-    from fapo.evaluation.connect import STANDIN_OPTIMIZER
-    from fapo.optimize.search import require_credentials
-
-    if optimizer != STANDIN_OPTIMIZER:
-        require_credentials(find_credentials(environment.variables, environment.home))
+    reviewer = Reviewer(agent, model, variables, lambda _: None, free) if run.config.review_agent else None
+    return Search(run, Gate(run, reviewer), agent, model=model, environment=variables, free=free)
 
 
 def _notes(sample: str | None, optimizer: str, config: OptimizeConfig) -> list[str]:
     from fapo.evaluation.project import STANDIN_PREFIX
 
     notes = [sample] if sample else []
-    if optimizer.startswith(STANDIN_PREFIX):
+    if optimizer.removeprefix("codex/").startswith(STANDIN_PREFIX):
         real = "GEPA" if config.optimizer == "gepa" else "the CLI that it drives"
         notes.append(f"{optimizer} is a rule-driven stand-in for the optimizer's model; {real} is the real one")
     if config.isolation == "none":
         notes.append("--isolation none: labels and keys are readable by code that the agent writes")
     return notes
-
-
-def _agent_variables(optimizer: str, connection: Connection, environment: Environment) -> dict[str, str]:
-    """The credentials with which the agent's process reaches its model."""
-    from fapo.agent.credentials import find_credentials
-    from fapo.evaluation.connect import STANDIN_OPTIMIZER
-
-    if optimizer == STANDIN_OPTIMIZER:
-        assert connection.standin is not None
-        return {"ANTHROPIC_BASE_URL": connection.standin.base_url, "ANTHROPIC_API_KEY": "standin"}
-    found = find_credentials(environment.variables, environment.home)
-    assert found is not None
-    return dict(found.environment)
 
 
 def _show(summary: RunSummary) -> None:

@@ -456,6 +456,19 @@ def _listed_rates(model: str) -> tuple[float, float] | None:
     return float(entry["input_cost_per_token"]), float(entry["output_cost_per_token"])
 
 
+def token_cost(model: str, input_tokens: int, cached_tokens: int, output_tokens: int) -> float | None:
+    """Dollars for one reply by LiteLLM's price list; None where it lacks the model. Cached tokens are input tokens."""
+    if not known_price(model):
+        return None
+    costs = _litellm().cost_per_token(
+        model=model,
+        prompt_tokens=input_tokens,
+        completion_tokens=output_tokens,
+        cache_read_input_tokens=cached_tokens,
+    )
+    return float(sum(costs))
+
+
 def _listed(model: str) -> dict[str, Any]:
     """A model's entry in LiteLLM's price list; an empty one for a model that is not on it."""
     litellm = _litellm()

@@ -13,7 +13,7 @@ import jinja2
 from fapo.agent.cage import open_ends
 from fapo.agent.credentials import kind_of
 from fapo.agent.protocol import Agent, AgentCause, AgentEvent, AgentResult, AgentTask
-from fapo.errors import AgentError, CredentialsError
+from fapo.errors import AgentError
 from fapo.optimize.events import Decided, SearchEnded, SessionEnded, SessionStarted
 from fapo.optimize.gate import Gate
 from fapo.optimize.lanes import Lane, directions
@@ -221,12 +221,3 @@ def _outlook(run: Run) -> str:
     cases = run.config.max_variants * done.n + 2 * len(run.project.cases("test"))
     dollars = done.paid.cost_usd / done.n * cases
     return f"{gain}; {run.config.max_variants} variants and test would cost about ${dollars:.2f}"
-
-
-def require_credentials(found: object | None) -> None:
-    """Raise CredentialsError where no credentials for the agent were found."""
-    if found is None:
-        raise CredentialsError(
-            "no credentials for the optimizer: set ANTHROPIC_API_KEY, log in with `claude`, "
-            "or use --optimizer-model standin/optimizer"
-        )

@@ -192,6 +192,7 @@ class Toolbox:
             "by_level": {level: round(share, 3) for level, share in found.by_level.items()},
             "recommended_level": found.recommended_level,
             "why": found.why,
+            "retrieval_judged_by": found.retrieval_by,
             "traces": f"train/traces/{run.state.incumbent}/",
             "measured": self._measured(),
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The stand-ins' server: the reader as an OpenAI-compatible endpoint, the optimizer as an Anthropic-compatible one."""
+"""The stand-ins' server: the reader as an OpenAI-compatible endpoint, the optimizer as Anthropic's and OpenAI's own."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from aiohttp import web
 from fapo.standin.chat import FaultPlan, add_chat_routes
 from fapo.standin.messages import add_messages_routes
 from fapo.standin.optimizer import decide
+from fapo.standin.responses import add_responses_routes
 from fapo.standin.reviewer import decide_review
 
 MAX_BODY_BYTES = 64 * 2**20
 
 
 def make_app(faults: FaultPlan | None = None) -> web.Application:
-    """Both endpoints in one application."""
+    """All endpoints in one application."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     add_chat_routes(app, faults or FaultPlan())
-    add_messages_routes(app, lambda system, messages: decide_review(messages) or decide(system, messages))
+    for add_routes in (add_messages_routes, add_responses_routes):
+        add_routes(app, lambda system, messages: decide_review(messages) or decide(system, messages))
     return app
 
 

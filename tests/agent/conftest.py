@@ -15,10 +15,11 @@ import pytest
 from aiohttp import web
 
 from fapo.agent.claude import ClaudeAgent
-from fapo.agent.protocol import AgentEvent, AgentResult, AgentTask
+from fapo.agent.protocol import Agent, AgentEvent, AgentResult, AgentTask
 from fapo.config import Isolation
 from fapo.sandbox.policy import Level
 from fapo.standin.messages import LARGEST_REQUEST, add_messages_routes
+from fapo.standin.responses import add_responses_routes
 
 Block = dict[str, Any]
 Intercept = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
@@ -84,6 +85,9 @@ class Stage:
         )
         return replace(task, **changes)
 
+    def agent(self, cli: Path | None, isolation: Isolation | Level) -> Agent:
+        return ClaudeAgent(cli, isolation=isolation)
+
     def play(
         self,
         *turns: list[Block],
@@ -107,7 +111,7 @@ class Stage:
             async with self.serve(list(turns), intercept) as base_url:
                 task = self.task(base_url, **changes)
                 task = replace(task, environment={**task.environment, **(environment or {})})
-                result = await ClaudeAgent(cli, isolation=isolation).run(task, tell)
+                result = await self.agent(cli, isolation).run(task, tell)
             return Played(result, events)
 
         return asyncio.run(session())
@@ -150,6 +154,7 @@ class Stage:
 
         app = web.Application(middlewares=[record], client_max_size=LARGEST_REQUEST)
         add_messages_routes(app, decide)
+        add_responses_routes(app, decide)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -118,3 +118,11 @@ def test_a_name_that_stands_in_the_question_does_not_hide_missing_evidence() -> 
     )
     assert {(row.step, row.category) for row in result.by_step} == {("retrieve_1", "retrieval_miss")}
     assert sum(found.loss for found in result.blames) == 1.0
+
+
+def test_it_says_what_retrievals_were_judged_by() -> None:
+    steps = (hop("retrieve_1", CLAIM, FILM, NOISE), llm("answer", f"{CLAIM} {FILM}", "Bergen"))
+    assert judge(*steps).retrieval_by == "gold evidence"
+    assert judge(*steps, expected="Oslo", answer="Bergen").retrieval_by == "lexical overlap"
+    assert judge(*steps, expected="Oslo", metadata={"titles": GOLD}, answer="Bergen").retrieval_by == "gold evidence"
+    assert judge(steps[1], expected="Oslo", answer="Bergen").retrieval_by is None

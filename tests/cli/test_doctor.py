@@ -44,6 +44,11 @@ def test_it_looks_for_credentials_and_shows_none(tmp_path: Path) -> None:
     done = doctor(tmp_path, "--json", ANTHROPIC_API_KEY="sk-secret")
     assert json.loads(done.stdout)["agent"]["credentials"] == "api_key"
     assert "sk-secret" not in done.stdout
+    done = doctor(tmp_path, "--json", OPENAI_API_KEY="sk-other")
+    agent = json.loads(done.stdout)["agent"]
+    assert (agent["credentials"], agent["codex_credentials"]) == (None, "openai_key")
+    assert agent["codex"].endswith("codex")
+    assert "sk-other" not in done.stdout
 
 
 def test_the_table_names_what_is_attacked_and_the_level_that_is_taken(tmp_path: Path) -> None:

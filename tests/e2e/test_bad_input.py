@@ -100,6 +100,13 @@ def test_without_credentials_for_the_agent_nothing_starts(tmp_path: Path) -> Non
     assert not (tmp_path / "runs").exists()
 
 
+def test_without_a_key_for_codex_nothing_starts(tmp_path: Path) -> None:
+    done = fapo(tmp_path, "optimize", GOOD, "--optimizer-model", "codex/gpt-5.5", ANTHROPIC_API_KEY="of-another")
+    assert done.code == 2
+    assert "set OPENAI_API_KEY" in done.err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = fapo(tmp_path, "eval", GOOD, FAPO_RUNS_DIR=str(tmp_path / "file" / "runs"))

@@ -25,6 +25,20 @@ def test_where_a_prompt_suffices_structure_stays_closed(tmp_path: Path) -> None:
     assert result["test_gain"]["p"] < 0.001
 
 
+def test_codex_under_the_same_rules_comes_to_the_same_end(tmp_path: Path) -> None:
+    claude = optimize(tmp_path / "claude", CONTROLS / "prompt_suffices")
+    codex = optimize(tmp_path / "codex", CONTROLS / "prompt_suffices", "--optimizer-model", "codex/standin/optimizer")
+    variants = [
+        [(row["technique"], row["verdict"], row["difference"]) for row in result["variants"]]
+        for result in (claude, codex)
+    ]
+    assert variants[0] == variants[1]
+    assert codex["test_gain"] == claude["test_gain"]
+    journal = Path(codex["run_dir"], "journal.jsonl").read_text()
+    assert '"cli":"codex 0.163.0"' in journal
+    assert '"status":"pass"' in journal, "the reviewer is Codex too"
+
+
 def test_where_nothing_helps_nothing_is_accepted_and_test_stays_sealed(tmp_path: Path) -> None:
     result = optimize(tmp_path, CONTROLS / "nothing_helps")
     assert result["status"] == "no_gain"

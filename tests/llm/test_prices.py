@@ -119,3 +119,12 @@ def test_a_price_that_changes_with_the_hour_is_asked_for_each_time() -> None:
     first = price.cost({"prompt_tokens": 10, "completion_tokens": 0})
     hour[0] = 2.0
     assert (first, price.cost({"prompt_tokens": 10, "completion_tokens": 0})) == (10.0, 20.0)
+
+
+def test_tokens_of_an_agents_reply_are_priced_by_the_list() -> None:
+    rates = litellm().model_cost["gpt-5.5"]
+    full = 1000 * rates["input_cost_per_token"] + 50 * rates["output_cost_per_token"]
+    saved = 800 * (rates["input_cost_per_token"] - rates["cache_read_input_token_cost"])
+    assert client.token_cost("gpt-5.5", 1000, 0, 50) == pytest.approx(full)
+    assert client.token_cost("gpt-5.5", 1000, 800, 50) == pytest.approx(full - saved)
+    assert client.token_cost("a-model-of-tomorrow", 1000, 0, 50) is None

@@ -191,10 +191,7 @@ def _show(found: Attribution, manifest: Manifest, directory: Path) -> None:
         shares = ", ".join(f"{level} {share:.0%}" for level, share in found.by_level.items())
         console.print(f"by the level that can mend it first: {shares}")
         if found.retrieval_by is not None:
-            meaning = {
-                "gold evidence": "",
-                "lexical overlap": " with the expected answer; no gold evidence is declared",
-            }
+            lexical = " with the expected answer: no gold evidence is declared"
             rest = lexical if found.retrieval_by == "lexical overlap" else ""
             console.print(f"retrievals are judged by {found.retrieval_by}{rest}")
     console.print(f"work at level [bold]{found.recommended_level}[/]: {escape(found.why)}")

@@ -33,7 +33,10 @@ class SourceFile(BaseModel):
 
 
 class FullSource(BaseModel):
-    """A data set on the hub. Without a `revision` the head is fetched, and noted; the checks tell whether it fits."""
+    """A data set on the hub, or one whose files are to be had elsewhere (`where`).
+
+    Without a `revision` the head is fetched, and noted; the checks tell whether it fits.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,6 +45,7 @@ class FullSource(BaseModel):
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     files: tuple[SourceFile, ...] = Field(min_length=1)
     rows: int | None = None
+    where: str | None = Field(None, description="Where a user gets files that are not on the hub.")
 
     def describe(self) -> str:
         size = sum(file.bytes or 0 for file in self.files)
@@ -67,6 +71,11 @@ def fetch(source: FullSource, *, licence: str, data_dir: Path | None) -> Fetched
         own = data_dir / Path(file.path).name if data_dir is not None else None
         if own is not None and own.is_file():
             path = own
+        elif source.where is not None:
+            raise UsageError(
+                f"{file.path} is not on the hub: take it from {source.where} (licence {licence}) into a folder that "
+                "you name by --data-dir"
+            )
         else:
             revision = revision or _head(source, licence)
             path = _download(source, file, revision, licence)

@@ -65,7 +65,7 @@ def _findings(directory: Path, against: Path | None, levels: list[str] | None) -
         baseline=before,
         leaks=LeakIndex.build([case for split in SPLITS for case in project.cases(split)]),
         closed_labels=project.benchmark.closed_labels,
-        scorer=project.score.path.read_text(encoding="utf-8", errors="replace"),
+        scorer=project.score.source,
     )
     if levels is None or not before:
         return review_contents(before, candidate, context)

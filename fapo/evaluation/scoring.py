@@ -36,6 +36,16 @@ class ScoreFunction:
     function: Callable[..., Any]
 
     @property
+    def file_name(self) -> str:
+        """What the file is called where it is shown by itself."""
+        return f"{self.name}.py"
+
+    @property
+    def source(self) -> str:
+        """The text of the file, and of a package's modules."""
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in _files(self.path))
+
+    @property
     def asks_judge(self) -> bool:
         return inspect.iscoroutinefunction(self.function)
 
@@ -112,17 +122,23 @@ def _interrupt(*_: object) -> None:
 
 
 def load_score(name: str, near: Path) -> ScoreFunction:
-    """The score function `name`: a `.py` path relative to `near`, or the name of a file in `scores/`.
+    """The score function `name`: a `.py` path relative to `near`, or the name of a file or package in `scores/`.
 
-    A folder of the file's name beside it holds modules that it imports relatively: `from .words import ...`.
+    A package is named by its `__init__.py`, and imports its modules relatively: `from .words import ...`.
     """
-    path = near / name if name.endswith(".py") else find_builtin("scores", f"{name}.py")
+    if name.endswith(".py"):
+        path: Path | None = near / name
+    else:
+        path = find_builtin("scores", f"{name}.py") or find_builtin("scores", f"{name}/__init__.py")
     if path is None or not path.is_file():
         raise UsageError(f"unknown score `{name}`: neither a built-in score nor a Python file", path=near)
-    folder = path.with_suffix("")
-    module_name = f"fapo_score_{path.stem}_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
+    is_package = path.name == "__init__.py"
+    own_name = path.absolute().parent.name if is_package else path.stem
+    module_name = f"fapo_score_{own_name}_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
+    for loaded in [each for each in sys.modules if each.startswith(f"{module_name}.")]:
+        del sys.modules[loaded]
     spec = importlib.util.spec_from_file_location(
-        module_name, path, submodule_search_locations=[str(folder)] if folder.is_dir() else None
+        module_name, path, submodule_search_locations=[str(path.parent)] if is_package else None
     )
     assert spec is not None
     assert spec.loader is not None
@@ -139,10 +155,9 @@ def load_score(name: str, near: Path) -> ScoreFunction:
             "must define `def score(case, prediction) -> Score` or `async def score(case, prediction, judge) -> Score`",
             path=path,
         )
-    return ScoreFunction(path.stem, path, _digest(path, folder), function)
+    digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in _files(path))).hexdigest()
+    return ScoreFunction(own_name, path, digest, function)
 
 
-def _digest(path: Path, folder: Path) -> str:
-    """SHA-256 of the file, and of the modules beside it."""
-    files = [path, *sorted(folder.rglob("*.py"))]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+def _files(path: Path) -> list[Path]:
+    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]

@@ -121,7 +121,7 @@ class Gate:
             baseline=run.snapshot(BASELINE),
             leaks=self._leaks,
             closed_labels=run.project.benchmark.closed_labels,
-            scorer=run.project.score.path.read_text(encoding="utf-8", errors="replace"),
+            scorer=run.project.score.source,
         )
         return review(run.snapshot(run.state.incumbent), snapshot, context)
 

@@ -22,6 +22,7 @@ from fapo.standin.reader_fields import Wanted, is_answer, value_of, wanted_field
 from fapo.standin.reader_marked import find_marked
 from fapo.standin.reader_prompt import Option, Prompt, parse
 from fapo.standin.reader_reply import Answer, put
+from fapo.standin.reader_requests import reply_to_request
 from fapo.standin.reader_rules import Rules, rules_of
 from fapo.standin.reader_words import stems
 
@@ -70,7 +71,8 @@ def read(
     if strong:
         rules = replace(rules, careful=True, alone=True, no_hedge=True, keep_all=rules.sentences is None)
     dice = Dice(messages, temperature, seed)
-    text = put(_answer(prompt, rules, dice), rules, mood=dice.mood)
+    requested = reply_to_request(messages, careful=rules.careful)
+    text = requested if requested is not None else put(_answer(prompt, rules, dice), rules, mood=dice.mood)
     text = marked.mark(text) if marked else text
     if max_tokens is not None and tokens_in(text) > max_tokens:
         return Reply(text[: max_tokens * CHARACTERS_PER_TOKEN], "length")

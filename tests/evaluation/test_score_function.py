@@ -55,14 +55,18 @@ def test_a_value_that_only_one_output_brings_outside_is_unscorable() -> None:
     assert raised.value.kind == "unscorable"
 
 
-def test_a_score_imports_modules_from_the_folder_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(
+def test_a_score_that_is_a_package_imports_its_modules(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "__init__.py").write_text(
         "from fapo import Score\nfrom .words import count\n\n\n"
         "def score(case, prediction):\n    return Score(count(prediction.output) / 4)\n"
     )
-    (tmp_path / "own").mkdir()
     (tmp_path / "own" / "words.py").write_text("def count(text):\n    return len(text.split())\n")
-    before = scoring.load_score("own.py", tmp_path)
+    before = scoring.load_score("own/__init__.py", tmp_path)
+    assert (before.name, before.file_name) == ("own", "own.py")
+    assert "def count" in before.source
     assert before(CASE, Prediction("one two")) == Score(0.5)
     (tmp_path / "own" / "words.py").write_text("def count(text):\n    return 1\n")
-    assert scoring.load_score("own.py", tmp_path).digest != before.digest
+    after = scoring.load_score("own/__init__.py", tmp_path)
+    assert after.digest != before.digest
+    assert after(CASE, Prediction("one two")) == Score(0.25)

@@ -1,4 +1,4 @@
-"""HotpotQA and HoVer are split as published: the same rows, by position, from files of the real column layout."""
+"""Each benchmark is split as published: the same rows, by position, from files of the real column layout."""
 
 from __future__ import annotations
 
@@ -66,3 +66,18 @@ def test_hover(as_objects: bool) -> None:
     assert number % 3 == 1, "three distinct titles"
     assert case["expected"] == {"titles": [f"T{number}-{title}" for title in range(3)]}
     assert case["inputs"] == {"claim": f"claim {number}"}
+
+
+def test_ifbench() -> None:
+    def row(key: object) -> dict[str, Any]:
+        given: dict[str, Any] = {"N": 2.0, "keyword": None}
+        return {"key": key, "prompt": f"p {key}", "instruction_id_list": ["count:numbers"], "kwargs": [given]}
+
+    rows = {"train": [row(number) for number in range(1000)], "test": [row(str(number)) for number in range(300)]}
+    splits = adapter("ifbench").cases(rows)
+    assert {split: len(cases) for split, cases in splits.items()} == {"train": 150, "validation": 300, "test": 294}
+    assert [case["id"] for case in splits["validation"]] == [f"train-{number}" for number in range(300)]
+    assert {int(case["id"].removeprefix("train-")) // 300 for case in splits["train"]} == {1}
+    assert not {f"test-{number}" for number in range(269, 275)} & {case["id"] for case in splits["test"]}
+    assert splits["test"][0]["inputs"] == {"prompt": "p 0"}
+    assert splits["test"][0]["expected"] == {"instruction_id_list": ["count:numbers"], "kwargs": [{"N": 2.0}]}

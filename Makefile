@@ -30,4 +30,4 @@ lint: .venv/.ready
 	$(BIN)/mypy
 
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --group dev --extra codex --extra frameworks --extra gepa --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --group dev --group docs --extra codex --extra frameworks --extra gepa --extra mlflow --extra otel --extra wandb --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock

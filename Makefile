@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 
-.PHONY: demo test lint lock
+.PHONY: demo test lint package lock
 
 .venv/.ready: requirements.lock pyproject.toml
 ifdef UV
@@ -28,6 +28,12 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The sdist, the wheel made from it, and the wheel in an environment of its own, away from the checkout.
+package: .venv/.ready
+	rm -rf dist
+	$(BIN)/python -m build --installer $(if $(UV),uv,pip) > /dev/null
+	tests/package.sh dist
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --group dev --group docs --extra codex --extra frameworks --extra gepa --extra mlflow --extra otel --extra wandb --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock

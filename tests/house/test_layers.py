@@ -15,7 +15,7 @@ PACKAGE = Path(fapo.__file__).parent
 
 LAYERS = {
     "records": 0, "errors": 0, "config": 1, "pipeline": 2, "stats": 2, "acceptance": 2, "review": 2, "sandbox": 2,
-    "store": 2, "data": 3, "standin": 3, "llm": 3, "agent": 3, "evaluation": 4, "benchmark": 4, "attribution": 5,
+    "store": 2, "data": 3, "interchange": 3, "standin": 3, "llm": 3, "agent": 3, "evaluation": 4, "benchmark": 4, "attribution": 5,
     "report": 5, "optimize": 6, "cli": 7,
 }  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""Prompts and cases in the formats of other tools, where that loses nothing."""

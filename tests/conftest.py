@@ -11,6 +11,8 @@ import pytest
 from fapo.sandbox.probe import CONFINING
 from tests.support.levels import HERE
 
+pytest_plugins = ["tests.support.browser"]
+
 
 def pytest_report_header() -> str:
     return f"isolation levels of this machine: {', '.join(HERE) or 'none'}"

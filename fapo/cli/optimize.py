@@ -146,7 +146,9 @@ async def _optimize(
         agent.require_credentials(environment)
     async with connect(models, environment, limits=config, standin=agent is not None and agent.standin) as connection:
         directory = (
-            resume.absolute() if resume is not None else create_run(source, project, config, environment.runs_dir)
+            resume.absolute()
+            if resume is not None
+            else create_run(source, project, config, environment.runs_dir, optimizer_model=optimizer)
         )
         with lock_directory(directory):
             narrator = TerminalNarrator(console, plain=environment.plain)
@@ -174,7 +176,7 @@ async def _optimize(
                 raise
             finally:
                 run.journal.close()
-            summary = await conclude(run, optimizer_model=optimizer)
+            summary = conclude(directory)
     if as_json:
         print_json(to_python(summary))
     else:
@@ -219,7 +221,7 @@ def _show(summary: RunSummary) -> None:
     from rich.markup import escape
 
     from fapo.cli.console import dollars, stdout, table
-    from fapo.report.run_summary import describe_gain, verdict_sentence
+    from fapo.report.run_summary import describe_gain, describe_mean, verdict_sentence
 
     console = stdout()
     console.print()
@@ -242,9 +244,10 @@ def _show(summary: RunSummary) -> None:
     console.print()
     console.print(f"[bold]{escape(verdict_sentence(summary))}[/]")
     figures = table("", "validation", "test", right=lambda c: c != "")
-    figures.add_row("baseline", f"{summary.baseline.validation:.3f}", _mean(summary.baseline.test))
+    figures.add_row("baseline", describe_mean(summary.baseline.validation), _test(summary.baseline.test))
     if summary.best.variant != "000":
-        figures.add_row(f"best ({summary.best.variant})", f"{summary.best.validation:.3f}", _mean(summary.best.test))
+        best = summary.best
+        figures.add_row(f"best ({best.variant})", describe_mean(best.validation), _test(best.test))
     console.print(figures)
     if summary.validation_gain is not None:
         console.print(f"gain on validation: {describe_gain(summary.validation_gain)}")
@@ -257,10 +260,10 @@ def _show(summary: RunSummary) -> None:
     if summary.patch is not None:
         console.print(f"best variant: {summary.best_dir}")
         console.print(f"patch:        {summary.patch}")
-    console.print(f"report:       {summary.report}")
+    console.print(f"report:       {summary.page}")
     if summary.note:
         console.print(f"[yellow]note[/] {summary.note}")
 
 
-def _mean(value: float | None) -> str:
+def _test(value: float | None) -> str:
     return "sealed" if value is None else f"{value:.3f}"

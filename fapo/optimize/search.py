@@ -209,7 +209,7 @@ def _outlook(run: Run) -> str:
     """What validation can show, and what all variants would cost in task calls."""
     done = run.state.evaluated(BASELINE, "validation")
     assert done is not None
-    least = detectable_gain(run)
+    least = detectable_gain(run.state, run.config)
     gain = f"one look at validation ({done.n} cases) finds a true gain of {100 * least:.1f} points four times in five"
     if (noise := run.state.noise) is not None:
         twice = f"two runs of the same pipeline differ on {noise.discordant:.0%} of the cases"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from fapo import __version__
@@ -15,14 +17,17 @@ from fapo.evaluation.project import Project, open_project
 from fapo.optimize.events import LevelOpened, Started
 from fapo.optimize.levels import initial_levels
 from fapo.optimize.run import BASELINE, Run
-from fapo.records import Split
-from fapo.store.files import make_directory, read_json, write_atomic
+from fapo.records import SPLITS, Split
+from fapo.report.facts import Asked
+from fapo.store.files import make_directory, read_json, to_python, write_atomic
 from fapo.store.variants import freeze_snapshot, snapshot_digest, take_snapshot
 
 RUN_FILE = "run.json"
 
 
-def create_run(source: Path, project: Project, config: OptimizeConfig, runs_dir: Path) -> Path:
+def create_run(
+    source: Path, project: Project, config: OptimizeConfig, runs_dir: Path, *, optimizer_model: str | None = None
+) -> Path:
     """Freeze the inputs of a new run under `runs_dir`; returns its directory."""
     make_directory(runs_dir)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -37,9 +42,29 @@ def create_run(source: Path, project: Project, config: OptimizeConfig, runs_dir:
         "score_digest": project.score.digest,
         "cases": _digests(project),
         "fapo": __version__,
+        "asked": to_python(asked_of(project, optimizer_model)),
     }
     write_atomic(directory / RUN_FILE, json.dumps(frozen, indent=2) + "\n")
     return directory
+
+
+def asked_of(project: Project, optimizer_model: str | None) -> Asked:
+    """What is to be optimized, on what and by whom, for those who read of it later."""
+    benchmark, spec = project.benchmark, project.spec
+    return Asked(
+        task=spec.task,
+        benchmark=benchmark.name,
+        licence=benchmark.licence,
+        score=project.score.name,
+        models=dict(spec.models),
+        judge=project.judge,
+        optimizer_model=optimizer_model,
+        counts={split: len(project.cases(split)) for split in SPLITS},
+        guards=benchmark.guards.model_dump(mode="json"),
+        note=project.sample_note,
+        versions={"fapo": __version__, "Python": platform.python_version(), "LiteLLM": version("litellm"),
+                  "system": f"{platform.system()} {platform.release()}"},
+    )  # fmt: skip
 
 
 def reopen_run(directory: Path) -> tuple[Project, OptimizeConfig, Path]:

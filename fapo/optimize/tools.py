@@ -164,7 +164,7 @@ class Toolbox:
                 for a in state.attempts
             ],
             "target": run.config.target,
-            "detectable_gain": round(detectable_gain(run), 3),
+            "detectable_gain": round(detectable_gain(run.state, run.config), 3),
             "looks": state.looks,
             "usd_left": dollars_left(run),
             "settings": list(setting_names(snapshot)),

@@ -7,7 +7,8 @@ from typing import Any
 
 from fapo import stats
 from fapo.acceptance import next_level
-from fapo.optimize.events import Decided, NoiseFloor
+from fapo.config import OptimizeConfig
+from fapo.optimize.events import Decided, NoiseFloor, State
 from fapo.optimize.judge import Arm, Question, judge, race_order, settled
 from fapo.optimize.run import BASELINE, Run
 from fapo.records import Usage
@@ -67,23 +68,23 @@ def level(run: Run) -> float:
     return next_level(run.config.accept, run.config.error, run.config.max_variants, run.state.accepted_looks)
 
 
-def detectable_gain(run: Run) -> float:
+def detectable_gain(state: State, config: OptimizeConfig) -> float:
     """The smallest true gain that the first look would find with 80 % power."""
-    n, known = _power(run)
+    n, known = _power(state, config)
     return stats.detectable_gain(n, **known)
 
 
 def cases_needed(run: Run, gain: float) -> int:
     """How many cases the first look would need to find a true `gain` with 80 % power."""
-    _, known = _power(run)
+    _, known = _power(run.state, run.config)
     return stats.cases_needed(gain, **known)
 
 
-def _power(run: Run) -> tuple[int, Mapping[str, Any]]:
+def _power(state: State, config: OptimizeConfig) -> tuple[int, Mapping[str, Any]]:
     """Cases, and what the power depends on. Noise counts as measured, but not as less than what is usual."""
-    done = run.state.evaluated(BASELINE, "validation")
+    done = state.evaluated(BASELINE, "validation")
     assert done is not None
-    first = next_level(run.config.accept, run.config.error, run.config.max_variants, ())
+    first = next_level(config.accept, config.error, config.max_variants, ())
     usual = 2 * done.mean * (1 - done.mean) * (1 - stats.CORRELATION)
-    noise = max(run.state.noise.discordant if run.state.noise else 0.0, usual)
+    noise = max(state.noise.discordant if state.noise else 0.0, usual)
     return done.n, {"alpha": min(first, 0.5), "baseline": done.mean, "discordance": noise}

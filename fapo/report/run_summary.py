@@ -1,4 +1,4 @@
-"""What a finished optimization found, as a record and as Markdown."""
+"""What an optimization found, as a record and in a sentence."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class TestLookFacts:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Mean scores of one variant. `test` is None while test is sealed."""
+    """Mean scores of one variant. `test` is None while test is sealed, `validation` before it was run."""
 
-    validation: float
+    validation: float | None
     test: float | None
 
 
@@ -53,7 +53,7 @@ class Means:
 class Best:
     variant: str
     level: Level | None
-    validation: float
+    validation: float | None
     test: float | None
 
 
@@ -61,7 +61,9 @@ class Best:
 class VariantRow:
     """One submitted variant, with its difference to its parent on the `cases` of validation that settled it.
 
-    None where review turned it down before it cost anything. `review` is what the independent reviewer said.
+    None where review turned it down before it cost anything. `review` is what the independent reviewer said; `p` is
+    one-sided and had to reach `alpha`; `mean` is over the cases that were run, `estimate` the parent's mean and the
+    difference, which can be compared between variants; `demand` is what one case took with nothing cached, on average.
     """
 
     id: str
@@ -75,6 +77,24 @@ class VariantRow:
     difference: float | None
     cases: int | None
     review: str | None
+    at_s: float = 0.0
+    """When it was submitted, seconds after the run began."""
+    p: float | None = None
+    alpha: float | None = None
+    mean: float | None = None
+    estimate: float | None = None
+    demand: CaseDemand | None = None
+    review_reason: str = ""
+    lesson: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseDemand:
+    """What one case takes on average with nothing cached. None is unknown."""
+
+    calls: float
+    tokens: float | None
+    cost_usd: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +120,7 @@ class AgentFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The result of `fapo optimize`."""
+    """The result of `fapo optimize`, or what there is of it: `status` is `running` or `unfinished` before the end."""
 
     status: str
     why: str
@@ -118,7 +138,7 @@ class RunSummary:
     """Task-model calls of the search, those that the cache answered included."""
     wall_s: float
     """From the first event to the last."""
-    detectable_gain: float
+    detectable_gain: float | None
     noise: Noise | None
     acceptance: str
     test_look: TestLookFacts | None
@@ -131,23 +151,48 @@ class RunSummary:
     best_dir: str
     patch: str | None
     report: str
+    page: str
+
+
+ENDED = ("improved", "unconfirmed", "no_gain")
+"""What a run that has ended has as its status."""
 
 
 def verdict_sentence(summary: RunSummary) -> str:
     """The outcome in one sentence."""
+    if summary.status not in ENDED:
+        return _so_far(summary)
     if summary.best.variant == "000":
         return (
             f"Nothing was accepted: {len(summary.variants)} variants were tried and none beat the baseline on "
-            f"validation ({summary.baseline.validation:.3f}) by more than chance explains. Test stays sealed. "
-            f"Why it ended: {summary.why}."
+            f"validation ({describe_mean(summary.baseline.validation)}) by more than chance explains. "
+            f"Test stays sealed. Why it ended: {summary.why}."
         )
     gain = summary.test_gain
-    assert gain is not None
+    best = f"Variant {summary.best.variant} ({summary.best.level})"
+    if gain is None:
+        return f"{best} won on validation; what test said of it cannot be read back."
     figures = f"{describe_gain(gain)}"
     if summary.status == "improved":
-        return f"Variant {summary.best.variant} ({summary.best.level}) is better than the baseline on test: {figures}."
-    best = f"Variant {summary.best.variant} ({summary.best.level})"
+        return f"{best} is better than the baseline on test: {figures}."
     return f"{best} won on validation, but test does not confirm it: {figures}."
+
+
+def _so_far(summary: RunSummary) -> str:
+    state = "This run is still going" if summary.status == "running" else "This run did not end"
+    tried = f"{len(summary.variants)} variants were tried"
+    sealed = "test was not opened for a verdict, so nothing is proved"
+    if summary.best.variant == "000" or summary.validation_gain is None:
+        return f"{state}: {tried}, none is accepted yet, and {sealed}. {_sentence(summary.why)}"
+    gain = describe_gain(summary.validation_gain)
+    return (
+        f"{state}: {tried}, variant {summary.best.variant} ({summary.best.level}) leads on validation by {gain}, which "
+        f"the search has selected, and {sealed}. {_sentence(summary.why)}"
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def describe_gain(gain: Gain) -> str:
@@ -156,84 +201,6 @@ def describe_gain(gain: Gain) -> str:
     return f"{100 * gain.mean:+.1f} points ({interval}, p = {gain.p:.2g}, n = {gain.n})"
 
 
-def run_markdown(summary: RunSummary) -> str:
-    """`report.md` of a run."""
-    lines = [f"# fapo: {summary.pipeline}", ""]
-    if summary.note:
-        lines += [f"> **Note:** {summary.note}.", ""]
-    lines += [verdict_sentence(summary), "", "| | validation | test |", "|---|--:|--:|"]
-    lines.append(f"| baseline | {summary.baseline.validation:.3f} | {_mean(summary.baseline.test)} |")
-    if summary.best.variant != "000":
-        lines.append(f"| best ({summary.best.variant}) | {summary.best.validation:.3f} | {_mean(summary.best.test)} |")
-    for name, gain in (("validation", summary.validation_gain), ("test", summary.test_gain)):
-        if gain is not None:
-            lines += [
-                "",
-                f"Gain on {name}: {describe_gain(gain)}; {gain.won} cases better, {gain.lost} worse.",
-            ]
-    if summary.validation_gain and summary.test_gain:
-        gap = summary.validation_gain.mean - summary.test_gain.mean
-        lines += [
-            "",
-            f"Validation-to-test gap of the gain: {100 * gap:+.1f} points, after {summary.looks} looks at validation.",
-        ]
-    names = ("variant", "parent", "level", "step", "technique", "hypothesis", "points", "cases", "reviewer", "verdict",
-             "reason")  # fmt: skip
-    lines += ["", "## Variants", "", f"| {' | '.join(names)} |", "|---|---|---|---|---|---|--:|--:|---|---|---|"]
-    for row in summary.variants:
-        points = "–" if row.difference is None else f"{100 * row.difference:+.1f}"
-        cases = "–" if row.cases is None else str(row.cases)
-        cells = (row.id, row.parent, row.level or "", row.step, row.technique, row.hypothesis, points, cases,
-                 row.review or "–", row.verdict or "", row.reason)  # fmt: skip
-        lines.append("| " + " | ".join(" ".join(cell.replace("|", "/").split()) for cell in cells) + " |")
-    lines += ["", "## How it was measured", "",
-              f"- Levels opened: {', '.join(summary.levels)}.",
-              f"- Accepted was by the rule {summary.acceptance}, in {summary.looks} looks at validation"
-              f"{'' if summary.saved is None else f'; races saved {summary.saved:.0%} of their cases'}.",
-              f"- A look finds a true gain of {100 * summary.detectable_gain:.1f} points four times in five.",
-              *_noise(summary.noise), *_test_look(summary.test_look),
-              f"- Pipeline code was confined by: {summary.isolation}.",
-              *_guards(summary.guards), _optimizer(summary),
-              *(f"- Left open: {end}." for end in summary.agent.open_ends),
-              f"- Paid: task {_paid(summary.usage.task)}; judge {_paid(summary.usage.judge)}; "
-              f"optimizer {_paid(summary.usage.optimizer)}."]  # fmt: skip
-    if summary.patch:
-        lines += ["", "## Apply it", "",
-                  f"The best variant lies in `{summary.best_dir}`. The patch against the baseline:",
-                  "", f"    git apply --directory=PIPELINE_DIR {summary.patch}"]  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-def _guards(guards: dict[str, Any]) -> list[str]:
-    named = ", ".join(f"{name} {value}" for name, value in guards.items() if value is not None)
-    return [f"- The benchmark's guards: {named}."] if named else []
-
-
-def _optimizer(summary: RunSummary) -> str:
-    agent = summary.agent
-    if summary.optimizer == "gepa":
-        return f"- Optimizer: GEPA, with {agent.model} to reflect; its verdicts went by the mean alone."
-    return (f"- Agent: {agent.model}, claude-agent-sdk {agent.sdk}, CLI {agent.cli}, {agent.sessions} sessions; its "
-            f"process was confined by: {agent.isolation or 'none'}.")  # fmt: skip
-
-
-def _noise(noise: Noise | None) -> list[str]:
-    if noise is None:
-        return []
-    return [f"- Noise floor: two runs of the baseline differ on {noise.discordant:.0%} of {noise.n} cases, and by "
-            f"{100 * noise.difference:+.1f} points."]  # fmt: skip
-
-
-def _test_look(look: TestLookFacts | None) -> list[str]:
-    if look is None:
-        return []
-    return [f"- Test: look {look.number} at these cases; it confirms where one-sided p ≤ {look.alpha:g} (`fapo.lock`)."]
-
-
-def _mean(value: float | None) -> str:
+def describe_mean(value: float | None) -> str:
+    """A mean score; that of test is sealed as long as there is none."""
     return "–" if value is None else f"{value:.3f}"
-
-
-def _paid(usage: Usage) -> str:
-    cost = "unknown cost" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
-    return f"{cost} ({usage.llm_calls} calls, {usage.cached_calls} cached)"

@@ -12,8 +12,8 @@ from fapo.stats import nearest_rank
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """One step. Tokens and cost are what was paid for now: replies from the cache count nothing; None is
-    unknown.
+    """One step. Tokens and cost are what was paid for now: replies from the cache count nothing, unless asked for
+    `uncached`. None is unknown.
 
     `p50_s` and `p95_s` are seconds over all calls: what a reply took when it was given, from the cache or not.
     """
@@ -39,23 +39,23 @@ class _Sums:
     usage: Usage = field(default_factory=Usage)
     seconds: array[float] = field(default_factory=lambda: array("d"))
 
-    def add(self, step: Step) -> None:
+    def add(self, step: Step, *, uncached: bool) -> None:
         self.calls += 1
         self.cached += step.cached
         self.errors += step.error is not None
-        self.usage += step.usage
+        self.usage += step.demand if uncached else step.usage
         self.seconds.append(step.duration_s)
 
 
-def step_rows(records: Iterable[CaseRecord]) -> tuple[StepRow, ...]:
+def step_rows(records: Iterable[CaseRecord], *, uncached: bool = False) -> tuple[StepRow, ...]:
     """One row for each step, in order of first appearance. A name used by both kinds of step gets a row for each.
 
-    Takes the records one at a time and keeps none.
+    `uncached` counts tokens and cost as if no reply were in the cache. Takes the records one at a time and keeps none.
     """
     sums: dict[tuple[str, StepKind], _Sums] = {}
     for record in records:
         for step in record.steps:
-            sums.setdefault((step.name, step.kind), _Sums(step.kind)).add(step)
+            sums.setdefault((step.name, step.kind), _Sums(step.kind)).add(step, uncached=uncached)
     return tuple(_row(name, found) for (name, _), found in sums.items())
 
 

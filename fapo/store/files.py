@@ -158,3 +158,15 @@ def lock_directory(directory: Path) -> Iterator[None]:
         except BlockingIOError:
             raise UsageError("another fapo process is working on it", path=directory) from None
         yield
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a process holds the directory by `lock_directory`."""
+    try:
+        with (directory / ".lock").open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -14,6 +14,7 @@ from fapo.cli.cache import cache_app
 from fapo.cli.compare import compare_command
 from fapo.cli.doctor import doctor_command
 from fapo.cli.eval import eval_command
+from fapo.cli.export import export_command
 from fapo.cli.interchange import cases_app, prompts_app
 from fapo.cli.optimize import optimize_command
 from fapo.cli.review import review_command
@@ -41,6 +42,7 @@ app.command("diff", short_help="Print what a run's best variant changes.")(diff_
 app.command("apply", short_help="Write a run's best variant into the pipeline.")(apply_command)
 app.command("compare", short_help="Say whether one evaluation is better than another.")(compare_command)
 app.add_typer(benchmark_app, name="benchmark", short_help="List, fetch and show benchmarks.")
+app.command("export", short_help="Write a run to MLflow, W&B or OpenTelemetry.")(export_command)
 app.add_typer(cases_app, name="cases", short_help="Take cases over from other tools.")
 app.add_typer(prompts_app, name="prompts", short_help="Exchange prompts with other tools.")
 app.add_typer(cache_app, name="cache", short_help="Show or clear the replies that were paid for.")

@@ -365,8 +365,13 @@ def first_problem(error: ValidationError) -> str:
 
 def load_decided(directory: Path) -> dict[tuple[str, int], CaseRecord]:
     """The decided records of an evaluation directory by case id and trial."""
+    return {(record.case_id, record.trial): record for record in read_decided(directory)}
+
+
+def read_decided(directory: Path) -> Iterator[CaseRecord]:
+    """The decided records of an evaluation directory one by one, in the order in which they ended."""
     records = (from_json(CaseRecord, line) for line in read_lines(directory / TRACES_FILE))
-    return {(record.case_id, record.trial): record for record in records if record.value is not None}
+    return (record for record in records if record.value is not None)
 
 
 def find_record(directory: Path, case: str, trial: int) -> CaseRecord | None:

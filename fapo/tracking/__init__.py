@@ -1,0 +1,1 @@
+"""Runs and evaluations in the tools in which results live already: MLflow, Weights & Biases, OpenTelemetry."""

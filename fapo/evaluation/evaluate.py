@@ -240,11 +240,13 @@ class _Evaluator:
 
     async def _score(self, case: Case, prediction: Prediction, run: CaseRun) -> tuple[Score, Usage]:
         function = self._plan.score
-        if not function.asks_judge:
+        if not function.waits:
             return function(case, prediction), Usage()
+        if not function.asks_judge:
+            return await function.waited(case, prediction), Usage()
         assert self._plan.judge is not None
         judge = Judge(self._gateway, self._plan.judge, rank=run.calls + 1)
-        return await function.judged(case, prediction, judge), judge.usage
+        return await function.waited(case, prediction, judge), judge.usage
 
     def _finish(self, record: CaseRecord) -> None:
         try:

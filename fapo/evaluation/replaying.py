@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -34,14 +35,15 @@ def replayer(
         def score(case: Case, prediction: Prediction) -> Any:
             return own(real[case.id], prediction)
 
-        async def judged(case: Case, prediction: Prediction, judge: Judge) -> Any:
-            return await own(real[case.id], prediction, judge)
+        @functools.wraps(own)
+        async def waited(case: Case, prediction: Prediction, *judge: Judge) -> Any:
+            return await own(real[case.id], prediction, *judge)
 
         manifest = replace(plan.manifest, variant=f"{plan.manifest.variant}, replayed", cases_digest=digest)
         replayed = replace(
             plan,
             cases=tuple(replace(case, id=name) for name, case in real.items()),
-            score=replace(plan.score, function=judged if plan.score.asks_judge else score),
+            score=replace(plan.score, function=waited if plan.score.waits else score),
             manifest=manifest,
             directory=plan.directory / REPLAY_DIR / digest[:16],
             interventions={name: change for name, (_, change) in jobs.items()},

@@ -1,6 +1,7 @@
 """Score functions: found by name or path, called in the parent, held to their contract.
 
-`def score(case, prediction) -> Score`; or, with a model to ask, `async def score(case, prediction, judge) -> Score`.
+`def score(case, prediction) -> Score`; as a coroutine where it waits for other processes; or, with a model to ask,
+`async def score(case, prediction, judge) -> Score`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from fapo.evaluation.judging import Judge
 from fapo.records import Case, Prediction, Score
 
 SCORE_TIMEOUT_S = 10.0
+JUDGED = 3
+"""Parameters of a score function that asks a judge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +49,21 @@ class ScoreFunction:
         return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in _files(self.path))
 
     @property
-    def asks_judge(self) -> bool:
+    def waits(self) -> bool:
+        """Whether it is a coroutine."""
         return inspect.iscoroutinefunction(self.function)
 
-    async def judged(self, case: Case, prediction: Prediction, judge: Judge) -> Score:
-        """Score one prediction with the judge's help.
+    @property
+    def asks_judge(self) -> bool:
+        return self.waits and len(inspect.signature(self.function).parameters) == JUDGED
+
+    async def waited(self, case: Case, prediction: Prediction, *judge: Judge) -> Score:
+        """Score one prediction by a coroutine, with the judge's help if it asks one. It keeps time by itself.
 
         What it raises beside a FapoError is its own fault, ScorerError: it must cope with any output.
         """
         try:
-            score = await self.function(case, prediction, judge)
+            score = await self.function(case, prediction, *judge)
         except FapoError:
             raise
         except Exception as error:
@@ -149,8 +157,8 @@ def load_score(name: str, near: Path) -> ScoreFunction:
     except Exception as error:
         raise UsageError(f"raises on import: {type(error).__name__}: {error}", path=path) from error
     function = getattr(module, "score", None)
-    wanted = 3 if inspect.iscoroutinefunction(function) else 2
-    if not callable(function) or len(inspect.signature(function).parameters) != wanted:
+    wanted = (2, JUDGED) if inspect.iscoroutinefunction(function) else (2,)
+    if not callable(function) or len(inspect.signature(function).parameters) not in wanted:
         raise UsageError(
             "must define `def score(case, prediction) -> Score` or `async def score(case, prediction, judge) -> Score`",
             path=path,

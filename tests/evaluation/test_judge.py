@@ -85,7 +85,7 @@ def test_a_score_that_breaks_on_the_judges_reply_stops_the_evaluation(make_plan:
 
 
 @pytest.mark.parametrize(
-    "code", ["async def score(case, prediction):\n    ...\n", "def score(case, prediction, judge):\n    ...\n"]
+    "code", ["async def score(case):\n    ...\n", "def score(case, prediction, judge):\n    ...\n"]
 )
 def test_the_signature_tells_whether_a_judge_is_asked(tmp_path: Path, code: str) -> None:
     (tmp_path / "own.py").write_text(code)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from fapo.errors import PipelineError, ScorerError
 from fapo.evaluation import scoring
+from fapo.evaluation.evaluate import EvaluationPlan, Observer, evaluate
 from fapo.evaluation.scoring import ScoreFunction
+from fapo.llm.gateway import Gateway
 from fapo.records import Case, Prediction, Score
+from tests.support.evaluations import FakeGateway, Watcher
 
+MakePlan = Callable[..., EvaluationPlan]
+SAYS = "async def run(inputs, ctx):\n    return inputs['text']\n"
 CASE = Case("case-1", {}, "yes")
 
 
@@ -70,3 +77,26 @@ def test_a_score_that_is_a_package_imports_its_modules(tmp_path: Path) -> None:
     after = scoring.load_score("own/__init__.py", tmp_path)
     assert after.digest != before.digest
     assert after(CASE, Prediction("one two")) == Score(0.25)
+
+
+def test_a_coroutine_waits_and_other_cases_go_on(make_plan: MakePlan) -> None:
+    together = asyncio.Barrier(3)
+
+    async def meets(case: Case, prediction: Prediction) -> Score:
+        async with asyncio.timeout(20):
+            await together.wait()
+        return Score(float(prediction.output == case.inputs["text"]))
+
+    plan = make_plan(SAYS, score=meets)
+    evaluation = asyncio.run(evaluate(plan, cast(Gateway, FakeGateway()), cast(Observer, Watcher())))
+    assert [result.value for result in evaluation.results] == [1.0, 1.0, 1.0]
+    assert not plan.score.asks_judge
+
+
+def test_what_a_coroutine_raises_stops_the_evaluation(make_plan: MakePlan) -> None:
+    async def breaks(case: Case, prediction: Prediction) -> Score:
+        raise ValueError("no")
+
+    plan = make_plan(SAYS, score=breaks)
+    with pytest.raises(ScorerError, match="raised on case case-0: ValueError: no"):
+        asyncio.run(evaluate(plan, cast(Gateway, FakeGateway()), cast(Observer, Watcher())))

@@ -30,14 +30,12 @@ def read_source() -> list[Row]:
     return [json.loads(line) for line in lines]
 
 
-def thin(rows: list[Row], rng: random.Random) -> list[Row]:
-    """At most MOST_OF_AN_ASSIGNER rows of each assigner."""
+def thin(rows: list[Row], rng: random.Random, most: int = MOST_OF_AN_ASSIGNER) -> list[Row]:
+    """At most `most` rows of each assigner."""
     by_assigner: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_assigner[row["metadata"]["assigner"]].append(row)
-    return [
-        row for _, own in sorted(by_assigner.items()) for row in rng.sample(own, min(len(own), MOST_OF_AN_ASSIGNER))
-    ]
+    return [row for _, own in sorted(by_assigner.items()) for row in rng.sample(own, min(len(own), most))]
 
 
 def group(rows: list[Row]) -> list[list[Row]]:
@@ -63,7 +61,7 @@ def group(rows: list[Row]) -> list[list[Row]]:
     return list(groups.values())
 
 
-def divide(groups: list[list[Row]], rng: random.Random) -> dict[str, list[Row]]:
+def divide(groups: list[list[Row]], rng: random.Random, size: int = SIZE) -> dict[str, list[Row]]:
     """Whole groups to splits, the largest first, each to where its labels are rarest and room is left."""
     rng.shuffle(groups)
     groups.sort(key=len, reverse=True)
@@ -75,7 +73,7 @@ def divide(groups: list[list[Row]], rng: random.Random) -> dict[str, list[Row]]:
         def load(name: str, own: list[str] = own) -> tuple[float, int]:
             return sum(labels[name][label] for label in own) / len(own) + len(splits[name]) / 20, len(splits[name])
 
-        open_splits = [name for name in SPLITS if len(splits[name]) + len(rows) <= SIZE]
+        open_splits = [name for name in SPLITS if len(splits[name]) + len(rows) <= size]
         if open_splits:
             best = min(open_splits, key=load)
             splits[best] += rows

@@ -1,7 +1,7 @@
 """The lexical reader: a small model that answers from the words of its prompt, and from nothing else.
 
 It stands in for a task model where there is none. It knows English function words, common forms of lists and values,
-and the usual ways to give instructions; it knows no subject, no data and no task beforehand.
+and the usual ways to give instructions, and arithmetic; it knows no subject, no data and no task beforehand.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fapo.standin.reader_prompt import Option, Prompt, parse
 from fapo.standin.reader_reply import Answer, put
 from fapo.standin.reader_requests import reply_to_request
 from fapo.standin.reader_rules import Rules, rules_of
+from fapo.standin.reader_sums import value_asked
 from fapo.standin.reader_words import stems
 
 CHARACTERS_PER_TOKEN = 4
@@ -39,6 +40,7 @@ _CHOOSE = re.compile(
     r"\b(choose|pick|select|classif\w+|which|one of|categor\w+|label|assign|route|decide|name|triage|options?)\b",
     re.I,
 )
+_SOLVE = re.compile(r"\b(solve|calculate|compute|work out)\b", re.I)
 _WRITE = re.compile(r"\b(write|generate|produce|formulate|create|give|suggest|compose|search)\b", re.I)
 
 
@@ -123,6 +125,8 @@ def _plain_answer(prompt: Prompt, rules: Rules, dice: Dice) -> Answer:
     other_task = _SUMMARIZE.search(told) or _QUERY.search(told)
     if prompt.draft is not None:
         return _checked(prompt, rules, dice)
+    if _SOLVE.search(told) and (value := value_asked(prompt.item, careful=rules.careful)) is not None:
+        return Answer("span", value)
     if prompt.options and (_CHOOSE.search(told) or not other_task):
         return _choice(prompt, rules, dice)
     if _QUERY.search(told) and _WRITE.search(told):

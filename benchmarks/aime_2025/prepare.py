@@ -1,10 +1,13 @@
-"""AIME as GEPA splits it: the 90 problems of 2022 to 2024, shuffled with seed 0, are halved; test are the 30 of 2025."""
+"""AIME as GEPA splits it: 90 problems of 2022 to 2024, shuffled with seed 0 and halved; test are the 30 of 2025."""
 
 import random
 
 from fapo.errors import UsageError
 
-ANSWERS = (70, 588, 16, 117, 279, 504, 821, 77, 62, 81, 259, 510, 204, 60, 735, 468, 49, 82, 106, 336, 293, 237, 610, 149, 907, 113, 19, 248, 104, 240)  # fmt: skip
+ANSWERS = (
+    70, 588, 16, 117, 279, 504, 821, 77, 62, 81, 259, 510, 204, 60, 735,
+    468, 49, 82, 106, 336, 293, 237, 610, 149, 907, 113, 19, 248, 104, 240,
+)  # fmt: skip
 """The answers of 2025, first paper I, then II."""
 
 

@@ -1,7 +1,8 @@
-"""CTIBench-RCM in FAPO's 173 development and 827 test cases, by the rule of its code; what is train of the 173 is ours.
+"""CTIBench-RCM in FAPO's 173 development and 827 test cases, by the rule of its code.
 
-The rule: cases are grouped by label, groups of three or fewer are test; of the others, in the order of their labels, one
-fifth, rounded down but at least one, is drawn for development. Seed 42.
+Cases are grouped by label. Groups of three or fewer are test; of the others, in the order of their labels, one fifth,
+rounded down but at least one, is drawn for development. Seed 42. Which 60 of the 173 are train is a choice made here:
+the first of their shuffled order.
 """
 
 import random

@@ -73,8 +73,8 @@ def make_proof(rng: random.Random, number: int) -> Row:
     listed = "\n".join(f"<expression {at}> ${lines[line]}$" for at, line in enumerate(order, 1))
     question = (
         "This is a calculation from which formulas were taken out; each line of it does one thing.\n"
-        f"We calculate the sum of the squares of the integers from {terms[0]} to {terms[-1]}, from left to right: first "
-        f"each square, one after the other, and then the sum, one term after the other.\n$S = {start} = {gaps}$\n"
+        f"We calculate the sum of the squares of the integers from {terms[0]} to {terms[-1]}, from left to right: "
+        f"first each square, one after the other, and then the sum, one term after the other.\n$S = {start} = {gaps}$\n"
         f"The formulas are:\n{listed}\n"
         "Say which expression belongs where: the numbers of the expressions in the order of the gaps, separated by "
         "commas, on a last line that starts with Answer:"

@@ -62,14 +62,14 @@ class Fetched:
 
 
 def fetch(source: FullSource, *, licence: str, data_dir: Path | None) -> Fetched:
-    """The files of a source: those in `data_dir`, by name, or else downloaded, with progress.
+    """The files of a source: those in `data_dir`, or else downloaded, with progress.
 
     Raises UsageError for a checksum that does not hold, and at once, with what to fetch, where there is no network.
     """
     files, revision = [], source.revision
     for file in source.files:
-        own = data_dir / Path(file.path).name if data_dir is not None else None
-        if own is not None and own.is_file():
+        own = _own_file(source, file, data_dir)
+        if own is not None:
             path = own
         elif source.where is not None:
             raise UsageError(
@@ -85,6 +85,15 @@ def fetch(source: FullSource, *, licence: str, data_dir: Path | None) -> Fetched
         files.append((path, digest))
     facts = {"id": source.id, "revision": revision, "files": {path.name: digest for path, digest in files}}
     return Fetched(tuple(path for path, _ in files), facts)
+
+
+def _own_file(source: FullSource, file: SourceFile, data_dir: Path | None) -> Path | None:
+    """The user's file, by its name: in a folder that is named like the data set, or else in `data_dir` itself."""
+    if data_dir is None:
+        return None
+    name = Path(file.path).name
+    places = (data_dir / source.id.rpartition("/")[2] / name, data_dir / name)
+    return next((place for place in places if place.is_file()), None)
 
 
 def _require_network(source: FullSource, licence: str) -> None:
@@ -120,7 +129,7 @@ def _download(source: FullSource, file: SourceFile, revision: str, licence: str)
         return Path(known)
     _require_network(source, licence)
     try:
-        return Path(hf_hub_download(source.id, file.path, revision=revision, repo_type="dataset"))
+        return Path(hf_hub_download(source.id, file.path, revision=revision, repo_type=source.repo_type))
     except Exception as error:
         raise UsageError(f"{source.id}/{file.path}: the hub says: {' '.join(str(error).split())[:300]}") from error
 

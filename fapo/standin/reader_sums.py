@@ -1,7 +1,7 @@
 """Arithmetic that is written out in a text, in plain signs or LaTeX: the value of its longest expression.
 
-Letters count where the text says what they are (`Let a = 17`). Hasty reading takes the operations as they come, from left
-to right; careful reading heeds parentheses and the order of operations.
+Letters count where the text says what they are (`Let a = 17`). Hasty reading takes the operations as they come, from
+left to right; careful reading heeds parentheses and the order of operations.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def _in_plain_signs(text: str) -> str:
     return text
 
 
-Token = Fraction | str
+Part = Fraction | str
 
 
-def _expressions(text: str, names: dict[str, Fraction]) -> Iterator[list[Token]]:
+def _expressions(text: str, names: dict[str, Fraction]) -> Iterator[list[Part]]:
     """The runs of numbers, known letters and signs that have an operation and can be calculated."""
-    run: list[Token] = []
-    for token in [*_TOKEN.findall(text), "end"]:
-        known = Fraction(token) if _NUMBER_IN.fullmatch(token) else names.get(token, token)
+    run: list[Part] = []
+    for part in [*_TOKEN.findall(text), "end"]:
+        known = Fraction(part) if _NUMBER_IN.fullmatch(part) else names.get(part, part)
         if isinstance(known, Fraction) or known in "+-*/^()":
             if run and _multiplied(run[-1], known):
                 run.append("*")
@@ -78,12 +78,12 @@ def _expressions(text: str, names: dict[str, Fraction]) -> Iterator[list[Token]]
         run = []
 
 
-def _multiplied(left: Token, right: Token) -> bool:
-    """Whether two tokens side by side are a product: 2(3 + 4), 2x, (1 + 2)(3 + 4)."""
+def _multiplied(left: Part, right: Part) -> bool:
+    """Whether two parts side by side are a product: 2(3 + 4), 2x, (1 + 2)(3 + 4)."""
     return (left == ")" or isinstance(left, Fraction)) and (right == "(" or isinstance(right, Fraction))
 
 
-def _trimmed(run: Sequence[Token]) -> list[Token]:
+def _trimmed(run: Sequence[Part]) -> list[Part]:
     """Without signs at the ends that have nothing to work on, and parentheses that are not closed in it."""
     kept = list(run)
     while kept and isinstance(kept[-1], str) and (kept[-1] != ")" or kept.count(")") > kept.count("(")):
@@ -93,24 +93,24 @@ def _trimmed(run: Sequence[Token]) -> list[Token]:
     return kept
 
 
-def _value(tokens: Sequence[Token], *, careful: bool) -> Fraction | None:
+def _value(parts: Sequence[Part], *, careful: bool) -> Fraction | None:
     try:
         if not careful:
-            return _left_to_right(tokens)
-        rest = list(reversed(tokens))
+            return _left_to_right(parts)
+        rest = list(reversed(parts))
         value = _sum(rest)
         return value if not rest else None
-    except (ZeroDivisionError, OverflowError, IndexError, ValueError):
+    except (ZeroDivisionError, OverflowError, IndexError, ValueError, RecursionError):
         return None
 
 
-def _left_to_right(tokens: Sequence[Token]) -> Fraction:
+def _left_to_right(parts: Sequence[Part]) -> Fraction:
     value, sign = Fraction(0), "+"
-    for token in tokens:
-        if isinstance(token, Fraction):
-            value = _applied(sign, value, token)
-        elif token not in "()":
-            sign = token
+    for part in parts:
+        if isinstance(part, Fraction):
+            value = _applied(sign, value, part)
+        elif part not in "()":
+            sign = part
     return value
 
 
@@ -126,21 +126,21 @@ def _applied(sign: str, left: Fraction, right: Fraction) -> Fraction:
     return value
 
 
-def _sum(rest: list[Token]) -> Fraction:
+def _sum(rest: list[Part]) -> Fraction:
     value = _product(rest)
     while rest and rest[-1] in ("+", "-"):
         value = _applied(str(rest.pop()), value, _product(rest))
     return value
 
 
-def _product(rest: list[Token]) -> Fraction:
+def _product(rest: list[Part]) -> Fraction:
     value = _power(rest)
     while rest and rest[-1] in ("*", "/"):
         value = _applied(str(rest.pop()), value, _power(rest))
     return value
 
 
-def _power(rest: list[Token]) -> Fraction:
+def _power(rest: list[Part]) -> Fraction:
     if rest[-1] == "-":
         rest.pop()
         return -_power(rest)
@@ -151,13 +151,13 @@ def _power(rest: list[Token]) -> Fraction:
     return value
 
 
-def _atom(rest: list[Token]) -> Fraction:
-    token = rest.pop()
-    if isinstance(token, Fraction):
-        return token
-    if token != "(":
-        raise ValueError(token)
+def _atom(rest: list[Part]) -> Fraction:
+    part = rest.pop()
+    if isinstance(part, Fraction):
+        return part
+    if part != "(":
+        raise ValueError(part)
     value = _sum(rest)
     if rest.pop() != ")":
-        raise ValueError(token)
+        raise ValueError(part)
     return value

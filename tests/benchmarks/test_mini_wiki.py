@@ -20,6 +20,7 @@ import yaml
 from fapo.data import Benchmark, load_benchmark
 from fapo.records import SPLITS, Case
 from tests.support.command import builtin, fapo
+from tests.support.labels import with_labels_of_others
 
 NAMES = ("hotpotqa", "hover")
 PAIRS = list(itertools.combinations(SPLITS, 2))
@@ -245,7 +246,8 @@ def test_a_baseline_gets_some_cases_right_and_fewer_with_the_labels_of_others(
     assert [step["step"] for step in as_shipped["steps"]] == steps.split()
     assert as_shipped["failures"] == 0
     assert 0.1 <= as_shipped["score"]["mean"] <= 0.6
-    shuffled = _evaluated(_with_labels_of_others(name, tmp_path), name, tmp_path)
+    shutil.copytree(builtin("benchmarks", "mini_wiki") / "corpus", tmp_path / "mini_wiki" / "corpus")
+    shuffled = _evaluated(with_labels_of_others(name, tmp_path), name, tmp_path)
     assert shuffled["score"]["mean"] < as_shipped["score"]["mean"]
 
 
@@ -253,25 +255,6 @@ def _evaluated(pipeline: str | Path, name: str, folder: Path) -> dict[str, Any]:
     done = fapo(folder, "eval", pipeline, "--json", "--split", "validation")
     assert done.code == 0, f"{name}: {done.err}"
     return done.json
-
-
-def _with_labels_of_others(name: str, folder: Path) -> Path:
-    """A copy of the pipeline on a copy of the benchmark in which each case has the label of the next one."""
-    benchmark = shutil.copytree(builtin("benchmarks", name), folder / "shuffled")
-    shutil.copytree(builtin("benchmarks", "mini_wiki") / "corpus", folder / "mini_wiki" / "corpus")
-    for split in SPLITS:
-        path = benchmark / "data" / f"{split}.jsonl"
-        rows = rows_of(path)
-        labels = [row["expected"] for row in rows]
-        for row, label in zip(rows, [*labels[1:], labels[0]], strict=True):
-            row["expected"] = label
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    pipeline = shutil.copytree(builtin("pipelines", name), folder / "pipeline")
-    spec = pipeline / "pipeline.yaml"
-    text = spec.read_text(encoding="utf-8")
-    assert f"benchmark: {name}\n" in text
-    spec.write_text(text.replace(f"benchmark: {name}\n", f"benchmark: {benchmark}\n"), encoding="utf-8")
-    return pipeline
 
 
 @pytest.mark.parametrize("name", NAMES)

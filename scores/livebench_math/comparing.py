@@ -1,8 +1,8 @@
 """Whether two LaTeX formulas are equal: a program that reads questions and writes verdicts, a JSON line each.
 
 It runs as a process of its own, since SymPy can take for ever or all memory for a formula of ten characters, and since
-math-verify refuses to run in threads. The kernel ends it when a question takes longer than the question allows; the
-process that asks starts another one. It ends with its standard input, or after a minute without a question.
+math-verify refuses to run in threads. The kernel ends it when a question takes more of the processor than the question
+allows; the process that asks starts another one. It ends with its standard input, or after a minute without a question.
 """
 
 from __future__ import annotations
@@ -88,18 +88,18 @@ def main() -> None:
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     by_sympy("1", "\\frac{1}{1}")
     _say("ready")
     for question in _asked():
-        signal.setitimer(signal.ITIMER_REAL, question["seconds"])
+        signal.setitimer(signal.ITIMER_PROF, question["seconds"])
         try:
             verdict = COMPARE[question["by"]](question["gold"], question["answer"])
         except MemoryError:
             verdict = "memory"
         except Exception:  # noqa: BLE001  math-verify, too, raises anything for what is no formula
             verdict = "answer"
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         _say(verdict)
 
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 LIMIT_S = 8.0
-"""Seconds that a comparison may take, as published."""
+"""Processor time that a comparison may take. Published is wall time, by which a busy machine would score otherwise."""
 COUNT = min(4, os.cpu_count() or 1)
 PROGRAM = Path(__file__).with_name("comparing.py")
 
@@ -24,11 +24,12 @@ class Comparer:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._stopped: subprocess.Popen[str] | None = None
 
     def ask(self, by: str, gold: str, answer: str) -> str:
         """A verdict: equal, different, which of both cannot be read (answer, gold), late, or memory.
 
-        Raises RuntimeError where the process does not start, or is ended from outside twice.
+        Raises RuntimeError where the process does not start, is stopped, or is ended from outside twice.
         """
         question = json.dumps({"by": by, "gold": gold, "answer": answer, "seconds": LIMIT_S})
         for _ in range(2):
@@ -36,8 +37,10 @@ class Comparer:
             verdict = _exchange(process, question)
             if verdict is not None:
                 return verdict
-            if process.wait() == -signal.SIGALRM:
+            if process.wait() == -signal.SIGPROF:
                 return "late"
+            if process is self._stopped:
+                raise RuntimeError("the comparison was stopped")
         raise RuntimeError("the process that compares formulas was ended from outside")
 
     def _running(self) -> subprocess.Popen[str]:
@@ -50,6 +53,12 @@ class Comparer:
             if _exchange(self._process, None) != "ready":
                 raise RuntimeError(f"{PROGRAM}: does not start: are sympy, lark and math-verify installed?")
         return self._process
+
+    def stop(self) -> None:
+        """End a comparison that runs in another thread."""
+        if (process := self._process) is not None:
+            self._stopped = process
+            process.kill()
 
     def close(self) -> None:
         if self._process is not None:
@@ -92,5 +101,13 @@ def close() -> None:
 
 
 async def compare(by: str, gold: str, answer: str) -> str:
-    """A verdict, as of `Comparer.ask`. While it is waited for, other work goes on."""
-    return await asyncio.get_running_loop().run_in_executor(_threads, _ask, by, gold, answer)
+    """A verdict, as of `Comparer.ask`. While it is waited for, other work goes on.
+
+    Where it is cancelled, all comparisons are stopped: an evaluation ends as a whole, and nobody is to wait for them.
+    """
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_threads, _ask, by, gold, answer)
+    except asyncio.CancelledError:
+        for comparer in _all:
+            comparer.stop()
+        raise

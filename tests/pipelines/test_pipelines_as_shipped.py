@@ -17,6 +17,9 @@ from fapo.pipeline.prompts import load_prompts
 from fapo.records import LEVELS, SPLITS, Case, Prediction
 
 CONTROLS = Path(__file__).parent
+WHOLE = (
+    "cve_to_cwe", "quickstart", "aime_2025", "livebench_math", "ctibench_rcm", "prompt_suffices", "nothing_helps",
+)  # fmt: skip
 
 
 def directory_of(name: str) -> Path:
@@ -39,7 +42,7 @@ def cases_of(name: str) -> list[Case]:
     return [case for split in SPLITS for case in project.cases(split)]
 
 
-@pytest.mark.parametrize("name", ["cve_to_cwe", "quickstart", "prompt_suffices", "nothing_helps"])
+@pytest.mark.parametrize("name", WHOLE)
 def test_each_is_a_whole_pipeline_with_all_levels_in_scope(name: str) -> None:
     project = load_project(directory_of(name))
     assert project.spec.name == name
@@ -47,7 +50,7 @@ def test_each_is_a_whole_pipeline_with_all_levels_in_scope(name: str) -> None:
     assert {step.name for step in project.steps if step.kind == "llm"} == set(load_prompts(project.directory))
 
 
-@pytest.mark.parametrize("name", ["cve_to_cwe", "quickstart", "prompt_suffices", "nothing_helps"])
+@pytest.mark.parametrize("name", WHOLE)
 def test_each_prompt_shows_what_its_step_is_given(name: str) -> None:
     project = load_project(directory_of(name))
     for step in project.steps:

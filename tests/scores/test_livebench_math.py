@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import textwrap
@@ -228,6 +229,25 @@ def test_a_process_that_is_ended_from_outside_is_started_again() -> None:
         assert comparer.ask("sympy", "1", "2") == "different"
     finally:
         comparer.close()
+
+
+def test_comparisons_that_nobody_waits_for_any_more_are_stopped() -> None:
+    endless = case("amps_hard_x", "42"), r"\boxed{9^{9^{9^{9}}}}"
+
+    async def interrupted() -> None:
+        async with asyncio.timeout(0.2):
+            await scored_all(endless, endless, endless)
+
+    before = time.process_time() + _children_cpu()
+    with pytest.raises(TimeoutError):
+        asyncio.run(interrupted())
+    assert scored("amps_hard_x", "42", r"\boxed{42}").value == 1
+    assert time.process_time() + _children_cpu() - before < MODULE.formulas.processes.LIMIT_S
+
+
+def _children_cpu() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def test_one_that_does_not_start_stops_the_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

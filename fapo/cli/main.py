@@ -17,6 +17,7 @@ from fapo.cli.eval import eval_command
 from fapo.cli.export import export_command
 from fapo.cli.interchange import cases_app, prompts_app
 from fapo.cli.optimize import optimize_command
+from fapo.cli.report import report_command
 from fapo.cli.review import review_command
 from fapo.cli.runs import apply_command, diff_command, runs_command
 from fapo.cli.trace import trace_command
@@ -38,6 +39,7 @@ app.command("trace", short_help="Show every step of one case.")(trace_command)
 app.command("attribute", short_help="Say where an evaluation loses its score.")(attribute_command)
 app.command("review", short_help="Look for leaks and the like in a changed pipeline.")(review_command)
 app.command("runs", short_help="List runs and evaluations.")(runs_command)
+app.command("report", short_help="Write a run's report, as a page and as Markdown.")(report_command)
 app.command("diff", short_help="Print what a run's best variant changes.")(diff_command)
 app.command("apply", short_help="Write a run's best variant into the pipeline.")(apply_command)
 app.command("compare", short_help="Say whether one evaluation is better than another.")(compare_command)

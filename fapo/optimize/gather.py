@@ -59,9 +59,10 @@ def _ran(files: RunFiles) -> Ran:
     if isinstance(files.project, str):
         notes.append(f"The inputs of the run cannot be opened any more, so labels are left out: {files.project}")
     last = files.entries[-1].time if files.entries else 0.0
-    digests = {"pipeline": str(files.frozen.get("baseline_digest", "")), "score": str(files.frozen.get("score_digest", "")),
-               **{f"{split} cases": str(digest) for split, digest in files.frozen.get("cases", {}).items()}}  # fmt: skip
-    return Ran(state.started_at or last, last, command_of(str(files.source), files.config), digests, tuple(notes))
+    digests = {"pipeline": files.frozen.get("baseline_digest"), "score": files.frozen.get("score_digest"),
+               **{f"{split} cases": digest for split, digest in files.frozen.get("cases", {}).items()}}  # fmt: skip
+    return Ran(state.started_at or last, last, command_of(str(files.source), files.config),
+               {name: str(digest) for name, digest in digests.items() if digest}, tuple(notes))  # fmt: skip
 
 
 def command_of(source: str, config: OptimizeConfig) -> str:

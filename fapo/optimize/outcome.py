@@ -7,6 +7,7 @@ from pathlib import Path
 from fapo.optimize.gather import gather
 from fapo.optimize.run import BASELINE
 from fapo.optimize.run_files import RunFiles
+from fapo.report.html import run_html
 from fapo.report.markdown import run_markdown
 from fapo.report.patch import unified_patch
 from fapo.report.run_summary import RunSummary
@@ -26,5 +27,6 @@ def write_reports(files: RunFiles, *, include_test: bool = False) -> tuple[RunSu
     """Write `report.html` and `report.md` into a run, finished or not; the summary, and where they are."""
     report = gather(files, include_test=include_test)
     page, text = files.directory / "report.html", files.directory / "report.md"
+    write_atomic(page, run_html(report))
     write_atomic(text, run_markdown(report))
     return report.summary, page, text

@@ -16,8 +16,10 @@ MOST_LINES = 4000
 """Lines of a file, both versions together, up to which it is compared line by line."""
 MOST_ROWS = 600
 """Rows of one file that are shown."""
-_ALIKE = 0.4
+_ALIKE = 0.5
 """How much of two lines has to agree for them to be shown as one line that changed."""
+_MOST_PAIRS = 2500
+"""Pairs of lines of one change up to which it is tried out which belong together."""
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]")
 
 
@@ -110,29 +112,53 @@ def _equal(i: int, old: str, j: int, new: str) -> DiffRow:
 
 
 def _change(a: Sequence[str], old: range, b: Sequence[str], new: range) -> Iterator[DiffRow]:
-    """Lines in pairs as they come, as long as they are alike; the others as removed or added."""
-    for k in range(max(len(old), len(new))):
-        i = old[k] if k < len(old) else None
-        j = new[k] if k < len(new) else None
-        if i is not None and j is not None:
-            left, right, alike = _spans(a[i], b[j])
-            if alike >= _ALIKE:
-                yield DiffRow("changed", i + 1, left, j + 1, right)
-                continue
-        if i is not None:
-            yield DiffRow("removed", i + 1, (Span(a[i], False),))
-        if j is not None:
-            yield DiffRow("added", None, None, j + 1, (Span(b[j], False),))
+    """Lines that are alike side by side; the others as removed or added."""
+    i, j = old.start, new.start
+    for left, right in [*_pairs(a, old, b, new), (old.stop, new.stop)]:
+        yield from (DiffRow("removed", k + 1, (Span(a[k], False),)) for k in range(i, left))
+        yield from (DiffRow("added", None, None, k + 1, (Span(b[k], False),)) for k in range(j, right))
+        if left < old.stop and right < new.stop:
+            before, after = _spans(a[left], b[right])
+            yield DiffRow("changed", left + 1, before, right + 1, after)
+        i, j = left + 1, right + 1
 
 
-def _spans(old: str, new: str) -> tuple[tuple[Span, ...], tuple[Span, ...], float]:
+def _pairs(a: Sequence[str], old: range, b: Sequence[str], new: range) -> list[tuple[int, int]]:
+    """The pairs of lines, in order, that are alike enough and most alike in sum: an alignment."""
+    if len(old) * len(new) > _MOST_PAIRS:
+        return []
+    alike = [[_likeness(a[i], b[j]) for j in new] for i in old]
+    best = [[0.0] * (len(new) + 1) for _ in range(len(old) + 1)]
+    for i in reversed(range(len(old))):
+        for j in reversed(range(len(new))):
+            best[i][j] = max(best[i + 1][j], best[i][j + 1], best[i + 1][j + 1] + alike[i][j])
+    found: list[tuple[int, int]] = []
+    i = j = 0
+    while i < len(old) and j < len(new):
+        if alike[i][j] and best[i][j] == best[i + 1][j + 1] + alike[i][j]:
+            found.append((old[i], new[j]))
+            i, j = i + 1, j + 1
+        elif best[i][j] == best[i + 1][j]:
+            i += 1
+        else:
+            j += 1
+    return found
+
+
+def _likeness(old: str, new: str) -> float:
+    """The share of words that two lines have in common, in order; 0 where that is too little."""
+    a, b = ([word for word in _WORDS.findall(line) if not word.isspace()] for line in (old, new))
+    share = SequenceMatcher(None, a, b, autojunk=False).ratio()
+    return share if share >= _ALIKE else 0.0
+
+
+def _spans(old: str, new: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     a, b = _WORDS.findall(old), _WORDS.findall(new)
-    matcher = SequenceMatcher(None, a, b, autojunk=False)
     left: list[Span] = []
     right: list[Span] = []
-    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+    for tag, i1, i2, j1, j2 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if i2 > i1:
             left.append(Span("".join(a[i1:i2]), tag != "equal"))
         if j2 > j1:
             right.append(Span("".join(b[j1:j2]), tag != "equal"))
-    return tuple(left), tuple(right), matcher.ratio()
+    return tuple(left), tuple(right)

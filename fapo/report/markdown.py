@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fapo.report.facts import CaseList, Efficiency, Losses, RunReport, StepFigures, StepLoss, VariantNode, variant_tree
-from fapo.report.run_summary import RunSummary, describe_gain, describe_mean, verdict_sentence
+from fapo.report.run_summary import RunSummary, counted, describe_gain, describe_mean, verdict_sentence
 from fapo.report.words import (
     about_agent,
     about_measurement,
@@ -54,7 +54,7 @@ def _scores(summary: RunSummary) -> Iterator[str]:
             yield from ("", f"Gain on {name}: {describe_gain(gain)}; {gain.won} cases better, {gain.lost} worse.")
     if summary.validation_gain and summary.test_gain:
         gap = summary.validation_gain.mean - summary.test_gain.mean
-        looks = f"after {summary.looks} looks at validation"
+        looks = f"after {counted(summary.looks, 'look')} at validation"
         yield from ("", f"Validation-to-test gap of the gain: {points(gap)} points, {looks}.")
 
 

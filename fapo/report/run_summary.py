@@ -164,7 +164,7 @@ def verdict_sentence(summary: RunSummary) -> str:
         return _so_far(summary)
     if summary.best.variant == "000":
         return (
-            f"Nothing was accepted: {len(summary.variants)} variants were tried and none beat the baseline on "
+            f"Nothing was accepted: of {counted(len(summary.variants), 'variant')} none beat the baseline on "
             f"validation ({describe_mean(summary.baseline.validation)}) by more than chance explains. "
             f"Test stays sealed. Why it ended: {summary.why}."
         )
@@ -180,13 +180,13 @@ def verdict_sentence(summary: RunSummary) -> str:
 
 def _so_far(summary: RunSummary) -> str:
     state = "This run is still going" if summary.status == "running" else "This run did not end"
-    tried = f"{len(summary.variants)} variants were tried"
+    tried = f"after {counted(len(summary.variants), 'variant')}"
     sealed = "test was not opened for a verdict, so nothing is proved"
     if summary.best.variant == "000" or summary.validation_gain is None:
-        return f"{state}: {tried}, none is accepted yet, and {sealed}. {_sentence(summary.why)}"
+        return f"{state}: {tried} none is accepted, and {sealed}. {_sentence(summary.why)}"
     gain = describe_gain(summary.validation_gain)
     return (
-        f"{state}: {tried}, variant {summary.best.variant} ({summary.best.level}) leads on validation by {gain}, which "
+        f"{state}: {tried} variant {summary.best.variant} ({summary.best.level}) leads on validation by {gain}, which "
         f"the search has selected, and {sealed}. {_sentence(summary.why)}"
     )
 
@@ -199,6 +199,10 @@ def describe_gain(gain: Gain) -> str:
     low, high = gain.ci95
     interval = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
     return f"{100 * gain.mean:+.1f} points ({interval}, p = {gain.p:.2g}, n = {gain.n})"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def describe_mean(value: float | None) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from fapo.records import Usage
 from fapo.report.facts import RunReport
-from fapo.report.run_summary import RunSummary, Spending
+from fapo.report.run_summary import RunSummary, Spending, counted
 
 
 def points(difference: float) -> str:
@@ -60,7 +60,7 @@ def about_measurement(summary: RunSummary) -> Iterator[str]:
     """How the verdict was reached: a sentence each."""
     yield f"Levels opened: {', '.join(summary.levels) or 'none'}."
     races = "" if summary.saved is None else f"; races saved {summary.saved:.0%} of their cases"
-    yield f"Accepted was by the rule {summary.acceptance}, in {summary.looks} looks at validation{races}."
+    yield f"Accepted was by the rule {summary.acceptance}, in {counted(summary.looks, 'look')} at validation{races}."
     if summary.detectable_gain is not None:
         least = f"{100 * summary.detectable_gain:.1f} points"
         yield f"Minimum detectable effect: one look finds a true gain of {least} four times in five."
@@ -83,6 +83,6 @@ def about_agent(summary: RunSummary) -> Iterator[str]:
         yield f"Agent: {agent.model}; no session began."
     else:
         versions = f", claude-agent-sdk {agent.sdk}, CLI {agent.cli}" if agent.cli else ""
-        yield (f"Agent: {agent.model}{versions}, {agent.sessions} sessions; its process was confined by: "
+        yield (f"Agent: {agent.model}{versions}, {counted(agent.sessions, 'session')}; its process was confined by: "
                f"{agent.isolation or 'none'}.")  # fmt: skip
     yield from (f"Left open: {end}." for end in agent.open_ends)

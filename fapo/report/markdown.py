@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from fapo.report.facts import CaseList, Efficiency, Losses, RunReport, StepFigures, StepLoss, VariantNode, variant_tree
 from fapo.report.run_summary import RunSummary, counted, describe_gain, describe_mean, verdict_sentence
+from fapo.report.trace_parts import one_line
 from fapo.report.words import (
     about_agent,
     about_measurement,
@@ -92,7 +93,7 @@ def _variants(report: RunReport) -> Iterator[str]:
 
 def _branch(node: VariantNode, depth: int) -> Iterator[str]:
     row = node.row
-    label = "000 baseline" if row is None else f"{row.id} {_line(row.technique)} ({row.level}): {row.verdict or 'open'}"
+    label = "000 baseline" if row is None else f"{row.id} {_line(row.technique)} ({row.level or 'no level'}): {row.verdict or 'open'}"
     yield f"{'  ' * depth}- {label}"
     for child in node.children:
         yield from _branch(child, depth + 1)
@@ -161,4 +162,5 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split()).replace("<", "&lt;")
+    """Text on one line that neither HTML nor Markdown takes for a tag, a link or an image."""
+    return one_line(text).replace("<", "&lt;").replace("[", "\\[")

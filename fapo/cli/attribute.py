@@ -42,11 +42,12 @@ def attribute_command(
     from fapo.config import CallLimits
     from fapo.errors import UsageError
     from fapo.evaluation.evaluate import load_decided, load_manifest
+    from fapo.optimize.evaluated import project_of
     from fapo.store.files import to_python
 
     directory = evaluation.parent if evaluation.name == "traces.jsonl" else evaluation
     manifest = load_manifest(directory)
-    project = _project_of(directory, manifest)
+    project = project_of(directory, manifest)
     known = {case.id: case for case in project.cases(manifest.split)}
     records = list(load_decided(directory).values())
     if not records:
@@ -140,29 +141,6 @@ def _show_replay(found: Replay, teacher: str | None) -> None:
     paid = f"{found.usage.llm_calls} calls, {found.usage.cached_calls} cached, {dollars(found.usage.cost_usd)}"
     console.print(f"{found.replayed} of {found.failing} failing cases were replayed, {found.overlap:.0%} of them can "
                   f"be turned at several steps; paid: {paid}")  # fmt: skip
-
-
-def _project_of(directory: Path, manifest: Manifest) -> Project:
-    """What was evaluated, with its cases. Raises UsageError where these are not there any more, or are others now."""
-    from fapo.data import split_digest
-    from fapo.errors import UsageError
-    from fapo.evaluation.project import open_project
-    from fapo.evaluation.request import REQUEST_FILE, read_request
-    from fapo.optimize.start import RUN_FILE, reopen_run
-
-    run = directory.absolute().parent.parent
-    if (directory / REQUEST_FILE).is_file():
-        request = read_request(directory)
-        project = open_project(directory / "pipeline", request.config, data_from=request.source)
-        limit = request.config.limit
-    elif (run / RUN_FILE).is_file():
-        (project, _, _), limit = reopen_run(run), None
-    else:
-        raise UsageError("belongs neither to `fapo eval` nor to a run, so its cases are not known", path=directory)
-    cases = project.cases(manifest.split)
-    if manifest.cases_digest not in (split_digest(cases), split_digest(cases[:limit])):
-        raise UsageError("the benchmark's cases have changed since; evaluate it anew", path=directory)
-    return project
 
 
 def _show(found: Attribution, manifest: Manifest, directory: Path) -> None:

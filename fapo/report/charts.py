@@ -131,15 +131,15 @@ def _costs(report: RunReport, rows: Sequence[VariantRow]) -> tuple[str, list[flo
     return "tokens a case", [None if count is None else round(count, 1) for count in tokens]
 
 
-def loss_chart(losses: Losses) -> Option:
-    """The points that each step loses, of baseline and best."""
+def loss_chart(losses: Losses, first: str = "baseline") -> Option:
+    """The points that each step loses; `first` is what the arm is called that is the baseline of a run."""
     rows = list(reversed(losses.steps))
     names = [_short(row.step or "unidentified") for row in rows]
-    series = [_bars("baseline", "$soft", [row.baseline for row in rows])]
+    series = [_bars(first, "$soft", [row.baseline for row in rows])]
     if losses.best is not None:
         series.append(_bars("best", "$accent", [row.best for row in rows]))
     return _base(series) | {
-        "legend": {"top": 0, "left": 0, "data": ["baseline", "best"], "textStyle": {"color": "$ink"}},
+        "legend": {"top": 0, "left": 0, "data": [each["name"] for each in series], "textStyle": {"color": "$ink"}},
         "grid": {"left": 8, "right": 44, "top": 32, "bottom": 30, "containLabel": True},
         "xAxis": _value_axis("points of score lost", location="middle", gap=26),
         "yAxis": {"type": "category", "data": names, "axisLabel": {"color": "$ink"}, "axisLine": {"show": False},

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fapo.records import Case, CaseRecord, Split
+from fapo.records import Case, CaseRecord, Split, Usage
 from fapo.report.diffs import FileDiff
 from fapo.report.run_summary import RunSummary, VariantRow
 from fapo.report.step_table import StepRow
@@ -133,13 +133,14 @@ class CaseChange:
 class CaseList:
     """Cases of one split of which the best variant makes more (`won`) or less (`lost`); `failing` without a best.
 
-    `total` counts all there are, of which `cases` are the first.
+    `total` counts all there are, of which `cases` are the first; `place` is the evaluation that has the traces of all.
     """
 
     split: Split
     kind: Literal["won", "lost", "failing"]
     cases: tuple[CaseChange, ...]
     total: int
+    place: str
 
     @property
     def left_out(self) -> int:
@@ -170,6 +171,37 @@ class RunReport:
     steps: StepFigures
     cases: tuple[CaseList, ...] = ()
     includes_test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationReport:
+    """All that a report tells of one evaluation of one variant.
+
+    `score` is the mean over `n` decided cases with its interval, in [0, 1], or None before there are any.
+    """
+
+    pipeline: str
+    variant: str
+    split: Split
+    scored_by: str
+    models: Mapping[str, str]
+    judge: str | None
+    note: str | None
+    score: tuple[float, float, float] | None
+    n: int
+    trials: int
+    failures: int
+    undecided: int
+    usage: Usage
+    judge_usage: Usage
+    isolation: str
+    directory: str
+    losses: Losses
+    steps: StepFigures
+    cases: tuple[CaseList, ...]
+    includes_test: bool
+    missing: str = ""
+    """Why cases and labels are left out, if they could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from fapo.report.facts import Efficiency, RunReport
+from fapo.report.facts import Efficiency, EvaluationReport, RunReport
 from fapo.report.run_summary import ENDED, Gain, RunSummary, counted, describe_mean
 from fapo.report.words import dollars, duration, number, points, seconds
 
@@ -108,6 +108,44 @@ def _growth(before: float | None, after: float | None) -> str:
     """How much more it is; with nothing in the cache, since that is what figures of a case count."""
     share = "" if not before or after is None else f"{100 * (after / before - 1):+.0f} %, "
     return f"{share}nothing cached"
+
+
+def evaluation_sentence(report: EvaluationReport) -> str:
+    """What was measured, in one sentence."""
+    name = report.pipeline if report.variant == report.pipeline else f"{report.variant} of {report.pipeline}"
+    if report.score is None:
+        return f"No case of {name} on {report.split} is decided yet."
+    mean, low, high = report.score
+    trials = "" if report.trials == 1 else f", {report.trials} samples each"
+    return (f"{name} scores {mean:.3f} on {report.split} (95 % interval {low:.3f} to {high:.3f}, "
+            f"n = {report.n}{trials}).")  # fmt: skip
+
+
+def evaluation_notices(report: EvaluationReport) -> Iterator[str]:
+    """What has to be known before a figure of an evaluation is read."""
+    if report.note:
+        yield f"{report.note}."
+    if report.undecided:
+        yield f"{report.undecided:,} were not run or are undecided, and count nowhere."
+    if report.isolation == "none":
+        yield "Pipeline code ran without isolation."
+    if report.includes_test:
+        yield "This report holds text of test cases: who tunes by it has used them up."
+    if report.missing:
+        yield f"Inputs and labels of the cases are left out: {report.missing}."
+
+
+def evaluation_tiles(report: EvaluationReport) -> Iterator[Tile]:
+    """The figures of an evaluation."""
+    if report.score is not None:
+        mean, low, high = report.score
+        yield Tile("Score", f"{mean:.3f}", f"95 % interval {low:.3f} to {high:.3f}")
+    yield Tile("Cases", f"{report.n:,}", f"{report.failures:,} failed and count 0",
+               "warn" if report.failures else "plain")  # fmt: skip
+    yield from _efficiency(report.steps.baseline, None)
+    spent = (report.usage + report.judge_usage).cost_usd
+    yield Tile("Paid", dollars(spent), f"{report.usage.llm_calls:,} task calls, {report.usage.cached_calls:,} more "
+               "from the cache")  # fmt: skip
 
 
 def _purposes(summary: RunSummary) -> tuple[tuple[str, float | None], ...]:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from fapo.report.facts import CaseList, Efficiency, Losses, RunReport, StepFigures, StepLoss, VariantNode, variant_tree
+from fapo.report.facts import (
+    CaseList,
+    Efficiency,
+    EvaluationReport,
+    Losses,
+    RunReport,
+    StepFigures,
+    StepLoss,
+    VariantNode,
+    variant_tree,
+)
+from fapo.report.headline import evaluation_notices, evaluation_sentence, evaluation_tiles
 from fapo.report.run_summary import RunSummary, counted, describe_gain, describe_mean, verdict_sentence
 from fapo.report.trace_parts import one_line
 from fapo.report.words import (
@@ -26,6 +37,17 @@ def run_markdown(report: RunReport) -> str:
     return "\n".join(_lines(report)) + "\n"
 
 
+def evaluation_markdown(report: EvaluationReport) -> str:
+    """The report of an evaluation as Markdown, without traces."""
+    lines = [f"# fapo: {report.pipeline}"]
+    for notice in evaluation_notices(report):
+        lines += ["", f"> **Note:** {_line(notice)}"]
+    lines += ["", evaluation_sentence(report), ""]
+    lines += [f"- {tile.label}: {tile.value} ({tile.detail})" for tile in evaluation_tiles(report)]
+    lines += [*_losses(report.losses, report.variant), *_steps(report.steps, report.variant), *_cases(report.cases)]
+    return "\n".join(lines) + "\n"
+
+
 def _lines(report: RunReport) -> Iterator[str]:
     summary = report.summary
     yield f"# fapo: {summary.pipeline}"
@@ -35,8 +57,8 @@ def _lines(report: RunReport) -> Iterator[str]:
     yield from _scores(summary)
     yield from _asked(report)
     yield from _variants(report)
-    yield from _losses(report.losses)
-    yield from _steps(report.steps)
+    yield from _losses(report.losses, "baseline")
+    yield from _steps(report.steps, "baseline")
     yield from _cases(report.cases)
     yield from ("", "## How it was measured", "")
     yield from (f"- {line}" for line in (*about_measurement(summary), *about_agent(summary), paid(summary.usage)))
@@ -93,19 +115,23 @@ def _variants(report: RunReport) -> Iterator[str]:
 
 def _branch(node: VariantNode, depth: int) -> Iterator[str]:
     row = node.row
-    label = "000 baseline" if row is None else f"{row.id} {_line(row.technique)} ({row.level or 'no level'}): {row.verdict or 'open'}"
+    label = (
+        "000 baseline"
+        if row is None
+        else f"{row.id} {_line(row.technique)} ({row.level or 'no level'}): {row.verdict or 'open'}"
+    )
     yield f"{'  ' * depth}- {label}"
     for child in node.children:
         yield from _branch(child, depth + 1)
 
 
-def _losses(losses: Losses) -> Iterator[str]:
+def _losses(losses: Losses, first: str) -> Iterator[str]:
     yield from ("", "## Where the score is lost", "")
     if losses.missing:
         yield f"Not divided: {losses.missing}."
     else:
         yield f"Points of the mean score lost, by rules over the traces of {losses.cases} {losses.split} cases."
-        yield from ("", "| step | baseline | best |", "|---|--:|--:|")
+        yield from ("", f"| step | {_line(first)} | best |", "|---|--:|--:|")
         for row in (*losses.steps, StepLoss("in all", losses.baseline or 0.0, losses.best)):
             best = "–" if row.best is None else f"{100 * row.best:.1f}"
             yield _row((row.step or "unidentified", f"{100 * row.baseline:.1f}", best))
@@ -114,18 +140,18 @@ def _losses(losses: Losses) -> Iterator[str]:
         yield from ("", f"Measured by replay of {found.cases} train cases of {found.variant}: {shares}.")
 
 
-def _steps(figures: StepFigures) -> Iterator[str]:
+def _steps(figures: StepFigures, first: str) -> Iterator[str]:
     if figures.baseline is None:
         return
     yield from ("", "## What a case takes", "", f"On {figures.split}, with nothing cached.", "")
     yield from ("| | calls | tokens | cost | median | 95 % |", "|---|--:|--:|--:|--:|--:|")
-    for name, each in (("baseline", figures.baseline), ("best", figures.best)):
+    for name, each in ((first, figures.baseline), ("best", figures.best)):
         if each is not None:
             yield _row((name, *_efficiency(each)))
     yield from ("", "| step | | calls | tokens in | tokens out | cost | median | errors |",
                 "|---|---|--:|--:|--:|--:|--:|--:|")  # fmt: skip
     for pair in figures.steps:
-        for name, step in (("baseline", pair.baseline), ("best", pair.best)):
+        for name, step in ((first, pair.baseline), ("best", pair.best)):
             if step is not None:
                 yield _row((pair.step, name, f"{step.calls:,}", number(step.input_tokens), number(step.output_tokens),
                             dollars(step.cost_usd), seconds(step.p50_s), f"{step.errors:,}"))  # fmt: skip

@@ -58,13 +58,14 @@ class CaseShown:
     traces: tuple[TraceShown, ...]
 
 
-def case_shown(change: CaseChange) -> CaseShown:
+def case_shown(change: CaseChange, first: str) -> CaseShown:
+    """`first` is what the arm is called that is the baseline of a run."""
     given: list[Shown] = []
     if change.case is not None:
         given = [Shown(f"input: {part.label}" if part.label else "inputs", value_text(part.value, MOST_CHARACTERS))
                  for part in field_parts(change.case.inputs)]  # fmt: skip
         given.append(Shown("expected", value_text(change.case.expected, MOST_CHARACTERS)))
-    arms = [("baseline", change.baseline), ("best", change.best)]
+    arms = [(first, change.baseline), ("best", change.best)]
     traces = tuple(_trace(arm, record) for arm, record in arms if record is not None)
     best = change.best.value if change.best is not None else None
     answers = tuple(textwrap.shorten(trace.output or "(empty text)", 60, placeholder=" …") for trace in traces)

@@ -48,6 +48,7 @@ class TestRealData:
         _, result = cve
         assert "not a language model" in result["note"]
         assert "not a language model" in Path(result["report"]).read_text()
+        assert "not a language model" in Path(result["page"]).read_text()
         assert result["usage"]["optimizer"]["cost_usd"] == 0.0
 
     def test_the_patch_turns_the_baseline_into_the_best_variant(

@@ -46,3 +46,4 @@ def test_where_nothing_helps_nothing_is_accepted_and_test_stays_sealed(tmp_path:
     assert "accepted" not in [variant["verdict"] for variant in result["variants"]]
     assert result["baseline"]["test"] is None
     assert not list(Path(result["run_dir"], "evaluations").glob("*-test"))
+    assert "Test stays sealed" in Path(result["page"]).read_text()

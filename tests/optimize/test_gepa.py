@@ -21,6 +21,8 @@ def test_a_search_by_gepa_ends_like_any_other(tmp_path: Path) -> None:
     changed = [path.name for path in (run / "variants" / result["best"]["variant"] / "prompts").iterdir()
                if path.read_bytes() != (run / "variants" / "000" / "prompts" / path.name).read_bytes()]  # fmt: skip
     assert changed
+    assert "Optimizer: GEPA" in (run / "report.md").read_text()
+    assert "GEPA, with standin/reflector" in (run / "report.html").read_text()
     before = (run / "journal.jsonl").read_bytes()
     again = fapo(tmp_path, "optimize", "--resume", run, "--json")
     assert again.json["best"] == result["best"]

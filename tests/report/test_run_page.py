@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from fapo.optimize.gather import gather
-from fapo.optimize.outcome import write_reports
+from fapo.optimize.outcome import write_evaluation_reports, write_reports
 from fapo.optimize.run_files import RunFiles
 from fapo.records import CaseRecord, Prediction, Score, Step, Usage
 from fapo.report.facts import RunReport, variant_tree
@@ -21,7 +21,7 @@ from fapo.report.html import asset, run_html
 from fapo.report.markdown import run_markdown
 from fapo.report.traces_shown import MOST_CHARACTERS
 from fapo.store.files import lock_directory, to_json
-from tests.support.command import fapo
+from tests.support.command import builtin, fapo
 from tests.support.scripted import CONTRACT, Hands, search, unsolvable
 
 HOSTILE = (
@@ -377,3 +377,36 @@ class TestCommand:
             assert (done.code, done.out) == (2, "")
             assert done.err.count("\n") == 1
             assert "not a run of fapo optimize" in done.err
+
+
+class TestEvaluations:
+    def test_an_evaluation_has_a_page_of_its_own(self, browser_page: Page, ran: Path) -> None:
+        place = ran / "evaluations" / "000-validation"
+        report, page, text = write_evaluation_reports(place)
+        assert report.score is not None
+        assert (report.n, report.undecided) == (80, 0)
+        assert report.losses.baseline == pytest.approx(1 - report.score[0])
+        opened(browser_page, place)
+        assert "000 of prompt_suffices scores" in browser_page.inner_text("h1")
+        assert drawn(browser_page)["chart-losses"] > 5
+        assert "baseline" not in browser_page.inner_text("main")
+        browser_page.locator("#cases details.case summary").first.click()
+        assert browser_page.get_by_text("expected", exact=True).first.is_visible()
+        assert "000 of prompt_suffices scores" in text.read_text()
+        assert page.read_text().count("<script") == 3 + asset("echarts.min.js").count("<script")
+
+    def test_text_of_test_cases_stays_out_of_it_too(self, ran: Path) -> None:
+        place = ran / "evaluations" / "000-test"
+        page = write_evaluation_reports(place)[1].read_text()
+        assert "My number is" not in page
+        assert "These are test cases." in page
+        assert "My number is" in write_evaluation_reports(place, include_test=True)[1].read_text()
+
+    def test_the_command_takes_what_fapo_eval_left(self, tmp_path: Path) -> None:
+        done = fapo(tmp_path, "eval", builtin("pipelines", "quickstart"), "--limit", "4", "--json")
+        place = Path(done.json["evaluation_dir"])
+        found = fapo(tmp_path, "report", place, "--json").json
+        assert found["n"] == 4
+        score = done.json["score"]
+        assert found["score"] == pytest.approx([score["mean"], *score["ci95"]])
+        assert "Inputs and labels of the cases are left out" not in Path(found["page"]).read_text()

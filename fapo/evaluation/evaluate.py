@@ -366,14 +366,23 @@ def first_problem(error: ValidationError) -> str:
 
 
 def load_decided(directory: Path) -> dict[tuple[str, int], CaseRecord]:
-    """The decided records of an evaluation directory by case id and trial."""
+    """The decided records of an evaluation directory by case id and trial: `read_decided`."""
     return {(record.case_id, record.trial): record for record in read_decided(directory)}
 
 
 def read_decided(directory: Path) -> Iterator[CaseRecord]:
-    """The decided records of an evaluation directory one by one, in the order in which they ended."""
-    records = (from_json(CaseRecord, line) for line in read_lines(directory / TRACES_FILE))
-    return (record for record in records if record.value is not None)
+    """The decided records of an evaluation directory one by one, in the order in which they ended.
+
+    Raises UsageError, with file and line, for what is damaged.
+    """
+    for number, line in enumerate(read_lines(directory / TRACES_FILE), 1):
+        try:
+            record = from_json(CaseRecord, line)
+        except ValidationError as error:
+            problem = f"cannot be read back: {first_problem(error)}"
+            raise UsageError(problem, path=directory / TRACES_FILE, line=number) from None
+        if record.value is not None:
+            yield record
 
 
 def find_record(directory: Path, case: str, trial: int) -> CaseRecord | None:

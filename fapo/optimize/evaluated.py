@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fapo.data import split_digest
-from fapo.errors import UsageError
+from fapo.errors import FapoError, UsageError
 from fapo.evaluation.evaluate import LEVEL_FILE, Manifest, load_decided, load_manifest
 from fapo.evaluation.project import Project, open_project
 from fapo.evaluation.request import REQUEST_FILE, read_cases, read_request
@@ -46,7 +46,7 @@ def gather_evaluation(directory: Path, *, include_test: bool = False) -> Evaluat
     missing, known = "", dict[str, Case]()
     try:
         known = {case.id: case for case in project_of(directory, manifest).cases(manifest.split)}
-    except (UsageError, OSError) as error:
+    except (FapoError, OSError) as error:
         missing = str(error)
     clusters = read_cases(directory) or {}
     wanted = manifest.trials * len(clusters)

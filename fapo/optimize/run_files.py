@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fapo.config import OptimizeConfig
-from fapo.errors import UsageError
+from fapo.errors import FapoError, UsageError
 from fapo.evaluation.evaluate import MANIFEST_FILE, load_decided
 from fapo.evaluation.project import Project
 from fapo.evaluation.request import read_cases
@@ -57,7 +57,7 @@ class RunFiles:
         """What the run is measured on; in words why not, where that has changed since, or cannot be found."""
         try:
             return reopen_run(self.directory)[0]
-        except (UsageError, OSError) as error:
+        except (FapoError, OSError) as error:
             return str(error)
 
     @cached_property

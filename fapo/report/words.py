@@ -52,8 +52,7 @@ def _paid(usage: Usage) -> str:
 def limits_of(report: RunReport) -> str:
     """What the run was bounded by, as far as the command that asks for it again says it."""
     words = report.ran.command.split(" --")[1:]
-    options = "; ".join(option.strip() for option in words)
-    return options or "those that are the default"
+    return ", ".join(f"--{option.strip()}" for option in words) or "those that are the default"
 
 
 def about_measurement(summary: RunSummary) -> Iterator[str]:
@@ -82,7 +81,8 @@ def about_agent(summary: RunSummary) -> Iterator[str]:
     elif not agent.sessions:
         yield f"Agent: {agent.model}; no session began."
     else:
-        versions = f", claude-agent-sdk {agent.sdk}, CLI {agent.cli}" if agent.cli else ""
+        versions = f", claude-agent-sdk {agent.sdk}" if agent.sdk else ""
+        versions += f", CLI {agent.cli}" if agent.cli else ""
         yield (f"Agent: {agent.model}{versions}, {counted(agent.sessions, 'session')}; its process was confined by: "
                f"{agent.isolation or 'none'}.")  # fmt: skip
     yield from (f"Left open: {end}." for end in agent.open_ends)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from fapo.errors import UsageError
 from fapo.optimize.gather import gather
 from fapo.optimize.outcome import write_evaluation_reports, write_reports
 from fapo.optimize.run_files import RunFiles
@@ -365,6 +366,15 @@ class TestCommand:
         assert f"page:     {ran / 'report.html'}" in done.out
         assert f"opened {(ran / 'report.html').as_uri()}" in done.out
         assert (ran / "report.html").is_file()
+
+    def test_what_is_damaged_is_said_with_file_and_line(self, ran: Path, tmp_path: Path) -> None:
+        for name in ("journal.jsonl", "evaluations/000-validation/traces.jsonl"):
+            run = tmp_path / name.replace("/", "-")
+            shutil.copytree(ran, run)
+            with (run / name).open("ab") as file:
+                file.write(b"{}\n")
+            with pytest.raises(UsageError, match=re.escape(f"{run / name}")):
+                write_reports(RunFiles(run))
 
     def test_json_is_the_summary(self, ran: Path, tmp_path: Path, report: RunReport) -> None:
         found: dict[str, Any] = fapo(tmp_path, "report", ran, "--json").json

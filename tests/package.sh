@@ -14,6 +14,7 @@ fapo --version
 fapo benchmark list
 fapo eval quickstart --limit 5 --json > quickstart.json
 fapo eval hotpotqa --limit 3 --json > hotpotqa.json
+fapo report "$(python -c 'import json; print(json.load(open("quickstart.json"))["evaluation_dir"])')"
 python - <<'PYTHON'
 import importlib.resources, json
 

@@ -22,8 +22,9 @@ _LONGEST = 24
 def charts(report: RunReport) -> dict[str, Option]:
     """The charts that there are figures for, by the id of their place in the page."""
     summary = report.summary
-    gains = [(name, gain) for name, gain in (("test", summary.test_gain), ("validation", summary.validation_gain))
-             if gain is not None]  # fmt: skip
+    confirmed = "$good" if summary.status == "improved" else "$warn"
+    both = (("test", summary.test_gain, confirmed), ("validation", summary.validation_gain, "$accent"))
+    gains = [(name, gain, color) for name, gain, color in both if gain is not None]
     found: dict[str, Option] = {}
     if gains:
         found["chart-gain"] = gain_chart(gains)
@@ -39,21 +40,21 @@ def drawable(rows: Iterable[VariantRow]) -> list[VariantRow]:
     return [row for row in rows if row.estimate is not None]
 
 
-def gain_chart(gains: Sequence[tuple[str, Gain]]) -> Option:
-    """Each gain with its interval, and the line at which there is none."""
-    names = [name for name, _ in reversed(gains)]
+def gain_chart(gains: Sequence[tuple[str, Gain, str]]) -> Option:
+    """Each gain by name, with its interval and its colour, and the line at which there is none."""
+    names = [name for name, _, _ in reversed(gains)]
     series: list[Option] = [
         {"type": "line", "data": [[100 * gain.ci95[0], name], [100 * gain.ci95[1], name]], "symbol": "rect",
-         "symbolSize": [2, 16], "lineStyle": {"width": 3, "color": _sign(gain)}, "itemStyle": {"color": _sign(gain)},
+         "symbolSize": [2, 16], "lineStyle": {"width": 3, "color": color}, "itemStyle": {"color": color},
          "tooltip": {"show": False}, "silent": True}
-        for name, gain in gains
+        for name, gain, color in gains
     ]  # fmt: skip
     series.append(
         {"type": "scatter", "symbolSize": 15, "z": 5,
-         "data": [{"value": [100 * gain.mean, name], "itemStyle": {"color": _sign(gain), "opacity": 1},
+         "data": [{"value": [100 * gain.mean, name], "itemStyle": {"color": color, "opacity": 1},
                    "tooltip": {"formatter": f"{name}: {points(gain.mean)} points\n{gain.won} won, {gain.lost} lost"},
                    "label": {"show": True, "position": "top", "formatter": points(gain.mean), "color": "$ink",
-                             "fontWeight": "bold", "fontSize": 13}} for name, gain in gains],
+                             "fontWeight": "bold", "fontSize": 13}} for name, gain, color in gains],
          "markLine": {"silent": True, "symbol": "none", "data": [{"xAxis": 0}], "label": {"show": False},
                       "lineStyle": {"color": "$muted", "type": "dashed"}}}
     )  # fmt: skip
@@ -63,10 +64,6 @@ def gain_chart(gains: Sequence[tuple[str, Gain]]) -> Option:
         "yAxis": {"type": "category", "data": names, "axisLabel": {"color": "$ink", "fontSize": 13},
                   "axisLine": {"show": False}, "axisTick": {"show": False}},
     }  # fmt: skip
-
-
-def _sign(gain: Gain) -> str:
-    return "$good" if gain.ci95[0] > 0 else "$bad" if gain.ci95[1] < 0 else "$warn"
 
 
 def search_chart(baseline: float, report: RunReport) -> Option:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fapo.report.facts import Efficiency, EvaluationReport, RunReport
-from fapo.report.run_summary import ENDED, Gain, RunSummary, counted, describe_mean
+from fapo.report.run_summary import ENDED, Gain, Means, RunSummary, counted, describe_mean
 from fapo.report.words import dollars, duration, number, points, seconds
 
 Tone = Literal["good", "bad", "warn", "plain"]
@@ -43,7 +43,10 @@ def notices(report: RunReport) -> Iterator[str]:
     if asked.optimizer_model and asked.optimizer_model.removeprefix("codex/").startswith("standin/"):
         yield f"{asked.optimizer_model} is a rule-driven stand-in for the optimizer's model."
     if summary.status not in ENDED:
-        yield "The run has not ended: what is here can still change, and nothing is confirmed."
+        yield (
+            "The run has not ended: what is here can still change, and nothing is confirmed on test. A lead on "
+            "validation is what the search selected by, and tends to be too large."
+        )
     if "none" in summary.isolation.split(", "):
         yield "Pipeline code ran without isolation: labels and keys were readable by code that the agent wrote."
     if unknown := [name for name, usage in _purposes(summary) if usage is None]:
@@ -57,10 +60,16 @@ def tiles(report: RunReport) -> Iterator[Tile]:
     """The figures at the top, the most important first."""
     summary = report.summary
     improved = summary.best.variant != "000"
-    yield _score("Score on test", summary.baseline.test, summary.best.test if improved else None, summary.test_gain,
-                 "sealed", "opened once, at the end of a search that finds something")  # fmt: skip
-    yield _score("Score on validation", summary.baseline.validation, summary.best.validation if improved else None,
-                 summary.validation_gain, "not run", "what the search was judged by")  # fmt: skip
+    before = summary.baseline
+    after = Means(summary.best.validation, summary.best.test) if improved else Means(None, None)
+    if before.test is None:
+        yield Tile("Score on test", "sealed", "opened once, at the end of a search that finds something")
+    else:
+        yield _score("Score on test", before.test, after.test, summary.test_gain, outcome(summary)[1])
+    if before.validation is None:
+        yield Tile("Score on validation", "not run", "what the search is judged by")
+    else:
+        yield _score("Score on validation", before.validation, after.validation, summary.validation_gain)
     if summary.validation_gain and summary.test_gain:
         gap = summary.validation_gain.mean - summary.test_gain.mean
         yield Tile("Validation-to-test gap", f"{points(gap)} points",
@@ -76,15 +85,12 @@ def tiles(report: RunReport) -> Iterator[Tile]:
                if summary.optimizer == "fapo" else "GEPA")  # fmt: skip
 
 
-def _score(label: str, before: float | None, after: float | None, gain: Gain | None, none: str, why: str) -> Tile:
-    if before is None:
-        return Tile(label, none, why)
+def _score(label: str, before: float, after: float | None, gain: Gain | None, tone: Tone = "plain") -> Tile:
     if after is None or gain is None:
         return Tile(label, describe_mean(before), "the baseline")
     low, high = gain.ci95
-    tone: Tone = "good" if low > 0 else "bad" if high < 0 else "warn"
-    return Tile(label, f"{describe_mean(before)} → {describe_mean(after)}",
-                f"{points(gain.mean)} points, {points(low)} to {points(high)}", tone)  # fmt: skip
+    figures = f"{describe_mean(before)} → {describe_mean(after)}"
+    return Tile(label, figures, f"{points(gain.mean)} points, {points(low)} to {points(high)}", tone)
 
 
 def _efficiency(before: Efficiency | None, after: Efficiency | None) -> Iterator[Tile]:

@@ -180,15 +180,11 @@ def verdict_sentence(summary: RunSummary) -> str:
 
 def _so_far(summary: RunSummary) -> str:
     state = "This run is still going" if summary.status == "running" else "This run did not end"
-    tried = f"after {counted(len(summary.variants), 'variant')}"
-    sealed = "test was not opened for a verdict, so nothing is proved"
+    begin = f"{state}, so nothing is proved: of {counted(len(summary.variants), 'variant')}"
     if summary.best.variant == "000" or summary.validation_gain is None:
-        return f"{state}: {tried} none is accepted, and {sealed}. {_sentence(summary.why)}"
-    gain = describe_gain(summary.validation_gain)
-    return (
-        f"{state}: {tried} variant {summary.best.variant} ({summary.best.level}) leads on validation by {gain}, which "
-        f"the search has selected, and {sealed}. {_sentence(summary.why)}"
-    )
+        return f"{begin} none is accepted so far. {_sentence(summary.why)}"
+    best = f"{summary.best.variant} ({summary.best.level})"
+    return f"{begin} {best} leads on validation by {describe_gain(summary.validation_gain)}. {_sentence(summary.why)}"
 
 
 def _sentence(text: str) -> str:

@@ -14,7 +14,7 @@ from fapo.attribution.view import CaseView
 from fapo.evaluation.intervention import Intervention
 from fapo.records import Case, CaseRecord, ModelRequest, Prediction, Score, Step, Usage
 
-Turns = Callable[[Intervention], bool]
+Turns = Callable[[Intervention], float]
 LINES = ["Paris | Paris is in France.", "Rome | Rome is in Italy.", "Oslo | Oslo is in Norway."]
 
 
@@ -106,6 +106,24 @@ def test_it_stops_when_the_blame_is_settled() -> None:
     assert found.replayed <= 5 * ROUND
     tried = turned(found)
     assert tried["answer", "teacher"][1] <= tried["retrieve", "gold"][1]
+
+
+def test_a_level_reaches_what_parts_of_the_score_its_changes_win() -> None:
+    found, _ = played(lambda change: 0.5 if change.model == "big" else 0.0, failing=16)
+    teacher = next(each for each in found.headrooms if each.kind == "teacher")
+    assert (teacher.turned, teacher.regained) == (0, 0.5)
+    (prompt,) = [ceiling for ceiling in found.ceilings if ceiling.level == "prompt"]
+    assert prompt.mean == pytest.approx(0.2 + 0.8 * 0.5)
+    assert prompt.low < prompt.mean < prompt.high
+
+
+def test_a_ceiling_counts_only_cases_that_its_changes_were_tried_on() -> None:
+    documents = iter([0.0, 0.0] + [1.0] * 100)
+    found, _ = played(lambda change: next(documents) if change.outputs else float(change.model == "big"), failing=48)
+    tried = {(each.step, each.kind): each.tried for each in found.headrooms}
+    assert tried["answer", "teacher"] < tried["retrieve", "gold"], "the other change needed more cases to be known"
+    (prompt,) = [ceiling for ceiling in found.ceilings if ceiling.level == "prompt"]
+    assert prompt.mean == pytest.approx(1.0)
 
 
 def test_blames_still_sum_to_the_loss() -> None:

@@ -100,10 +100,15 @@ async def replay(
     pass_mark: float = 1.0,
     most_cases: int = MOST_CASES,
 ) -> Replay:
-    """Replay failing cases of `records`. `resources` are the texts of the pipeline's resource files."""
+    """Replay failing cases of `records`, of several trials of a case the first. `resources` are the texts of the
+    pipeline's resource files."""
     rules = attribute(cases, records, pass_mark)
     retrieval = retrieval_names(records)
-    views = [CaseView(r, cases[r.case_id], retrieval) for r in records if r.value is not None and r.trial == 0]
+    first: dict[str, CaseRecord] = {}
+    for record in sorted(records, key=lambda record: record.trial):
+        if record.value is not None:
+            first.setdefault(record.case_id, record)
+    views = [CaseView(record, cases[record.case_id], retrieval) for record in first.values()]
     failing = [view for view in views if (view.record.value or 0.0) < pass_mark and view.steps]
     passing = [view for view in views if (view.record.value or 0.0) >= pass_mark]
     library = Library((step.step.output for view in views for step in view.retrievals), resources)
@@ -183,7 +188,7 @@ class _Trials:
             for view in chosen:
                 self.offered[arm].add(view.record.case_id)
                 others = [other for other in self.order[:ROUND] if other is not view]
-                change = intervention(arm, view, self._library, teacher=self._teacher, trial=0, others=others)
+                change = intervention(arm, view, self._library, teacher=self._teacher, others=others)
                 if change is None:
                     self.inapplicable[arm] += 1
                     continue
@@ -203,7 +208,7 @@ class _Trials:
                 self.turned.setdefault(arm, {})
                 self.gain.setdefault(arm, {})
                 others = [other for other in [*chosen, *self.order] if other is not view]
-                change = intervention(arm, view, self._library, teacher=None, trial=0, others=others[:50])
+                change = intervention(arm, view, self._library, teacher=None, others=others[:50])
                 if change is None:
                     self.inapplicable[arm] += 1
                     continue

@@ -98,7 +98,7 @@ def _losses(files: RunFiles) -> Losses:
     a, b = found["baseline"], found.get("best")
     return Losses(
         "validation", a.n, _lost(a), None if b is None else _lost(b), _step_losses(a, b),
-        (*_reasons("baseline", a), *(_reasons("best", b) if b else ())), measured, a.retrieval_by,
+        (*_reasons("baseline", a), *(_reasons("best", b) if b else ())), measured, None if a.retrieval is None else a.retrieval.by,
     )  # fmt: skip
 
 

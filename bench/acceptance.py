@@ -1,8 +1,8 @@
 """What rules of acceptance promise and deliver: error, power and calls saved, by simulation.
 
-`python bench/acceptance.py [--rows | --json] [--searches N] [--looks N]` plays whole searches: each submits `looks` variants,
-one after the other, against the incumbent of the moment, on one validation split; an accepted variant is the incumbent
-from then on. The rules and the race are fapo's own (`fapo/acceptance.py`), beside rules that others use.
+`python bench/acceptance.py [--rows | --json] [--searches N] [--looks N]` plays whole searches: each submits `looks`
+variants, one after the other, against the incumbent of the moment, on one validation split; an accepted variant is the
+incumbent from then on. The rules and the race are fapo's own (`fapo/acceptance.py`), beside rules that others use.
 
 Some cases are unstable: whoever runs them gets them right half of the time, anew for each variant. A useless variant
 differs from the incumbent only there, and by luck: with the share d of discordant pairs, 2 d of the cases are unstable.

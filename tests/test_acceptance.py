@@ -96,7 +96,7 @@ def test_racing_costs_little_power_and_saves_calls() -> None:
 
 
 def test_the_summary_has_the_worst_error_bounds_and_the_power_at_15_percent() -> None:
-    grid = [replace(simulate("strict 5 %", world, searches=2), any_useless_high=0.01, useless_share_high=0.02,
+    grid = [replace(simulate("strict 5 %", world, searches=20), any_useless_high=0.01, useless_share_high=0.02,
                     power=0.5 if world.gain else None, saved=0.4) for world in worlds(2)]  # fmt: skip
     worst = [
         replace(row, any_useless_high=0.033 if row.shared else 0.042) if row.cases == 100 and not row.gain else row

@@ -59,8 +59,9 @@ def _ran(files: RunFiles) -> Ran:
     if isinstance(files.project, str):
         notes.append(f"The inputs of the run cannot be opened any more, so labels are left out: {files.project}")
     last = files.entries[-1].time if files.entries else 0.0
-    digests = {"pipeline": str(files.frozen.get("baseline_digest", "")), "score": str(files.frozen.get("score_digest", "")),
-               **{f"{split} cases": str(digest) for split, digest in files.frozen.get("cases", {}).items()}}  # fmt: skip
+    named = {"pipeline": "baseline_digest", "score": "score_digest"}
+    digests = {name: str(files.frozen.get(key, "")) for name, key in named.items()}
+    digests |= {f"{split} cases": str(digest) for split, digest in files.frozen.get("cases", {}).items()}
     return Ran(state.started_at or last, last, command_of(str(files.source), files.config), digests, tuple(notes))
 
 
@@ -98,7 +99,8 @@ def _losses(files: RunFiles) -> Losses:
     a, b = found["baseline"], found.get("best")
     return Losses(
         "validation", a.n, _lost(a), None if b is None else _lost(b), _step_losses(a, b),
-        (*_reasons("baseline", a), *(_reasons("best", b) if b else ())), measured, None if a.retrieval is None else a.retrieval.by,
+        (*_reasons("baseline", a), *(_reasons("best", b) if b else ())), measured,
+        None if a.retrieval is None else a.retrieval.by,
     )  # fmt: skip
 
 

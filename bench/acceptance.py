@@ -1,8 +1,8 @@
 """What rules of acceptance promise and deliver: error, power and calls saved, by simulation.
 
-`python bench/acceptance.py [--json] [--searches N] [--looks N]` plays whole searches: each submits `looks` variants,
-one after the other, against the incumbent of the moment, on one validation split; an accepted variant is the incumbent
-from then on. The rules and the race are fapo's own (`fapo/acceptance.py`), beside rules that others use.
+`python bench/acceptance.py [--rows | --json] [--searches N] [--looks N]` plays whole searches: each submits `looks`
+variants, one after the other, against the incumbent of the moment, on one validation split; an accepted variant is the
+incumbent from then on. The rules and the race are fapo's own (`fapo/acceptance.py`), beside rules that others use.
 
 Some cases are unstable: whoever runs them gets them right half of the time, anew for each variant. A useless variant
 differs from the incumbent only there, and by luck: with the share d of discordant pairs, 2 d of the cases are unstable.
@@ -214,8 +214,38 @@ def worlds(looks: int) -> list[World]:
     return grid + whole + apart
 
 
+SUMMARY = (
+    "rule", "any useless ≤", "tries apart ≤", "useless share ≤",
+    "+3 / +5 / +10, 100 cases", "300 cases", "1,000 cases", "saved, all useless", "saved",
+)  # fmt: skip
+SHOWN_DISCORDANT = 0.15
+SHOWN_CASES = 300
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """The table of docs/statistics.md: worst error bounds over the grid, and power at 15 % of pairs discordant."""
+    lines = [f"| {' | '.join(SUMMARY)} |", "|---|--:|--:|--:|---|---|---|--:|--:|"]
+    for name in dict.fromkeys(row.rule for row in rows):
+        own = [row for row in rows if row.rule == name and row.raced]
+        null, better = [row for row in own if not row.gain], [row for row in own if row.gain]
+        typical = [row for row in own if row.discordant == SHOWN_DISCORDANT and row.shared]
+        errors = (
+            max(row.any_useless_high for row in null if row.shared),
+            max(row.any_useless_high for row in null if not row.shared),
+            max(row.useless_share_high for row in better),
+        )
+        powers = (" / ".join(f"{row.power:.0%}" for row in typical if row.cases == cases and row.power is not None)
+                  for cases in CASES)  # fmt: skip
+        saved = [
+            next(row.saved for row in typical if (row.cases, row.gain) == (SHOWN_CASES, gain)) for gain in (0, 0.05)
+        ]
+        cells = (name, *(f"{min(error, 1):.1%}" for error in errors), *powers, *(f"{each:.0%}" for each in saved))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def table(rows: Sequence[Row]) -> str:
-    """Markdown."""
+    """Each row of the grid, in Markdown."""
     names = ("rule", "cases", "discordant", "gain", "raced", "shared", "any useless", "≤", "useless share", "≤",
              "power", "saved")  # fmt: skip
     lines = [f"| {' | '.join(names)} |", "|---|--:|--:|--:|---|---|--:|--:|--:|--:|--:|--:|"]
@@ -240,6 +270,7 @@ def _simulate(job: tuple[str, World, int]) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print rows as JSON")
+    parser.add_argument("--rows", action="store_true", help="print each row of the grid, not the summary")
     parser.add_argument("--searches", type=int, default=10_000, help="simulated searches a row")
     parser.add_argument("--looks", type=int, default=50, help="variants submitted in each search")
     parser.add_argument("--rules", default=",".join(RULES), help="names, separated by commas")
@@ -251,7 +282,8 @@ def main() -> None:
             rows.append(row)
             print(f"\r{number} of {len(jobs)} rows", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    print(json.dumps([asdict(row) for row in rows], indent=1) if options.json else table(rows))
+    shown = table(rows) if options.rows else summary(rows)
+    print(json.dumps([asdict(row) for row in rows], indent=1) if options.json else shown)
 
 
 if __name__ == "__main__":

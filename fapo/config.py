@@ -48,6 +48,10 @@ class OptimizeConfig(CallLimits):
 
     max_variants: int = Field(12, ge=1, description="Variants that may be submitted for validation.")
     max_minutes: float | None = Field(None, gt=0, description="Wall-clock limit of the search.")
+    patience: int | None = Field(
+        None, ge=4, description="Rejected variants in a row after which the search ends; three open the next level."
+    )
+    trials: int = Field(1, ge=1, le=50, description="Samples of each validation and test case.")
     target: float | None = Field(None, gt=0, le=1, description="Stop when validation reaches this mean score.")
     scope: tuple[Level, ...] = Field(LEVELS, description="Levels that may be opened at all.")
     model: str | None = Field(None, description="Replaces the pipeline's `task` model.")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from bench.acceptance import World, simulate
+from bench.acceptance import SUMMARY, World, simulate, summary, worlds
 from fapo.acceptance import Seen, blocks, final_level, make_rule, next_level, standing
 from fapo.config import Acceptance
 
@@ -90,3 +93,20 @@ def test_racing_costs_little_power_and_saves_calls() -> None:
     assert whole.power is not None
     assert raced.power > whole.power - 0.05 > 0.4
     assert raced.saved > 0.25
+
+
+def test_the_summary_has_the_worst_error_bounds_and_the_power_at_15_percent() -> None:
+    grid = [replace(simulate("strict 5 %", world, searches=20), any_useless_high=0.01, useless_share_high=0.02,
+                    power=0.5 if world.gain else None, saved=0.4) for world in worlds(2)]  # fmt: skip
+    worst = [
+        replace(row, any_useless_high=0.033 if row.shared else 0.042) if row.cases == 100 and not row.gain else row
+        for row in grid
+    ]
+    _, _, line = summary(worst).splitlines()
+    powers = " | ".join(["50% / 50% / 50%"] * 3)
+    assert line == f"| strict 5 % | 3.3% | 4.2% | 2.0% | {powers} | 40% | 40% |"
+
+
+def test_the_tables_of_the_page_are_those_that_the_simulation_prints() -> None:
+    page = Path(__file__).parent.parent.joinpath("docs", "statistics.md").read_text(encoding="utf-8")
+    assert page.count(f"| {' | '.join(SUMMARY)} |") == 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fapo.records import Level
@@ -13,6 +13,8 @@ Category = Literal[
 ]  # fmt: skip
 Confidence = Literal["high", "medium", "low"]
 Share = Level | Literal["unidentified"]
+Tier = Literal["hit", "partial", "miss"]
+RetrievalBy = Literal["gold evidence", "lexical overlap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Blame:
 
     `levels` are those that can address it, the most promising first; none where nothing was identified.
     `loss` is the score that this blame accounts for; over the blames of a case it sums to 1 - value.
+    `retrieval` says what the case's retrievals brought, None where nothing was retrieved or it cannot be told.
     """
 
     case_id: str
@@ -30,6 +33,7 @@ class Blame:
     confidence: Confidence
     evidence: str
     loss: float
+    retrieval: Tier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,32 @@ class StepBlame:
     examples: tuple[str, ...]
 
 
-RetrievalBy = Literal["gold evidence", "lexical overlap"]
+@dataclass(frozen=True, slots=True)
+class RetrievalQuality:
+    """Of how many failing cases the retrievals together brought all that was needed (`hit`), a part, or nothing; those
+    of which it cannot be told are left out. `by` says what that is judged by."""
+
+    hit: int
+    partial: int
+    miss: int
+    by: RetrievalBy
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Cases that fail alike: blamed on the same step for the same kind of fault, and alike in what went wrong.
+
+    `what` is the confusion (expected → predicted) where several cases share one, else the evidence without its values.
+    `share` is the part of the lost score. `representatives` are to be looked at: the most typical case, then those that
+    differ most from it.
+    """
+
+    step: str | None
+    category: Category
+    what: str
+    cases: int
+    share: float
+    representatives: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +83,10 @@ class Attribution:
     """The lost score of an evaluation, divided among steps and levels.
 
     `n` counts the decided records and `undecided` those left out; `mean` is None without a decided one.
-    `retrieval_by` says what retrievals were judged by: gold evidence where a failing case declares it, else the words
-    of the expected answer; None where no failing case ran a retrieval.
     `lost` is the loss of the failing cases over `n`. The shares of `by_step` (largest first) and those of
     `by_level` each sum to 1, or are all 0 where nothing was lost.
+    `ceilings`: the mean if a level won all that it can address; what is unidentified is no level's to win.
+    `retrieval` is None where no failing case ran a retrieval that can be judged.
     """
 
     n: int
@@ -69,4 +98,6 @@ class Attribution:
     by_level: dict[Share, float]
     recommended_level: Level
     why: str
-    retrieval_by: RetrievalBy | None = None
+    ceilings: dict[Level, float] = field(default_factory=dict)
+    retrieval: RetrievalQuality | None = None
+    clusters: tuple[Cluster, ...] = ()

@@ -28,7 +28,7 @@ SHOWN_DOCUMENTS = 8
 """How many documents an oracle context holds, the gold ones among them: finding them stays the step's work."""
 _LARGEST_RESOURCE = 8 * 2**20
 FRESH_TRIAL = 1000
-"""Samples of a replay are numbered from here, out of the way of an evaluation's own trials."""
+"""By how much the number of a fresh sample is above that of the trial that is replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def arms(views: Sequence[CaseView], *, teacher: bool) -> tuple[Arm, ...]:
 
 
 def intervention(
-    arm: Arm, view: CaseView, library: Library, *, teacher: str | None, trial: int, others: Sequence[CaseView] = ()
+    arm: Arm, view: CaseView, library: Library, *, teacher: str | None, others: Sequence[CaseView] = ()
 ) -> Intervention | None:
     """What the arm does to a case; None where it would change nothing, or cannot be done."""
     steps = [step for step in view.steps if step.name == arm.step]
@@ -107,7 +107,7 @@ def intervention(
         case "teacher":
             return Intervention(arm.step, model=teacher)
         case "sample":
-            return Intervention(arm.step, trial=FRESH_TRIAL + trial)
+            return Intervention(arm.step, trial=FRESH_TRIAL + view.record.trial)
         case "gold":
             return _gold(view, steps, library)
         case "context":

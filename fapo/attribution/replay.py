@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fapo.attribution.blame import Attribution, Blame
+from fapo.attribution.clusters import find_clusters, views_by_case
 from fapo.attribution.counterfactual import Arm, Kind, Library, arms, intervention, unchangeable
 from fapo.attribution.rules import attribute
 from fapo.attribution.summary import summarise
@@ -41,8 +42,9 @@ Run = Callable[[Mapping[str, tuple[Case, Intervention]]], Awaitable[Mapping[str,
 @dataclass(frozen=True, slots=True)
 class Headroom:
     """What changing one step turned. `turned` of `tried` failing cases succeeded (of `corrupt`: passing ones failed);
-    `share` is that with its interval. `demand` is what it took, cached or not. `inapplicable` cases gave nothing to
-    change."""
+    `share` is that with its interval. `regained` is the mean share of their lost score that the change won, which
+    counts parts of a score, too; None for `corrupt`. `demand` is what it took, cached or not. `inapplicable` cases gave
+    nothing to change."""
 
     step: str
     kind: Kind
@@ -50,13 +52,18 @@ class Headroom:
     turned: int
     inapplicable: int
     share: Interval | None
+    regained: float | None
     cases: tuple[str, ...]
     demand: Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """The mean that a level could reach at most: all failures won that an arm of the level turned."""
+    """The mean that a level was seen to reach: each failing case at what the best arm of the level made of it.
+
+    It bounds what the level can win by the ways that replay knows: for prompts, a stronger model on the same inputs;
+    for structure, gold documents. A wrong prompt misleads a stronger model, too, so that better prompts may reach more.
+    """
 
     level: Level
     mean: float
@@ -93,10 +100,15 @@ async def replay(
     pass_mark: float = 1.0,
     most_cases: int = MOST_CASES,
 ) -> Replay:
-    """Replay failing cases of `records`. `resources` are the texts of the pipeline's resource files."""
+    """Replay failing cases of `records`, of several trials of a case the first. `resources` are the texts of the
+    pipeline's resource files."""
     rules = attribute(cases, records, pass_mark)
     retrieval = retrieval_names(records)
-    views = [CaseView(r, cases[r.case_id], retrieval) for r in records if r.value is not None and r.trial == 0]
+    first: dict[str, CaseRecord] = {}
+    for record in sorted(records, key=lambda record: record.trial):
+        if record.value is not None:
+            first.setdefault(record.case_id, record)
+    views = [CaseView(record, cases[record.case_id], retrieval) for record in first.values()]
     failing = [view for view in views if (view.record.value or 0.0) < pass_mark and view.steps]
     passing = [view for view in views if (view.record.value or 0.0) >= pass_mark]
     library = Library((step.step.output for view in views for step in view.retrievals), resources)
@@ -104,16 +116,15 @@ async def replay(
     await trials.play(most_cases)
     await trials.corrupt()
     blames = _blames(rules, trials)
-    decided = [record for record in records if record.value is not None]
-    mean = sum(record.value or 0.0 for record in decided) / len(decided) if decided else None
     return Replay(
         attribution=replace(
-            summarise(blames, n=len(decided), undecided=len(records) - len(decided), mean=mean),
-            retrieval_by=rules.retrieval_by,
+            summarise(blames, n=rules.n, undecided=rules.undecided, mean=rules.mean),
+            retrieval=rules.retrieval,
+            clusters=find_clusters(blames, views_by_case(failing)),
         ),
         rules=rules,
         headrooms=trials.headrooms(),
-        ceilings=_ceilings(trials, mean or 0.0, rules.lost),
+        ceilings=_ceilings(trials, rules.mean or 0.0, rules.lost),
         failing=len(failing),
         replayed=len(trials.played),
         overlap=trials.overlap(),
@@ -142,6 +153,8 @@ class _Trials:
         self.played: list[CaseView] = []
         self.turned: dict[Arm, dict[str, bool]] = {arm: {} for arm in self.arms}
         self.gain: dict[Arm, dict[str, float]] = {arm: {} for arm in self.arms}
+        """By arm and case: the share of the case's lost score that the change won."""
+        self.offered: defaultdict[Arm, set[str]] = defaultdict(set)
         self.inapplicable: defaultdict[Arm, int] = defaultdict(int)
         self.demand: defaultdict[Arm, Usage] = defaultdict(Usage)
         self.usage = Usage()
@@ -173,8 +186,9 @@ class _Trials:
         whose: dict[str, tuple[Arm, CaseView]] = {}
         for arm in live:
             for view in chosen:
+                self.offered[arm].add(view.record.case_id)
                 others = [other for other in self.order[:ROUND] if other is not view]
-                change = intervention(arm, view, self._library, teacher=self._teacher, trial=0, others=others)
+                change = intervention(arm, view, self._library, teacher=self._teacher, others=others)
                 if change is None:
                     self.inapplicable[arm] += 1
                     continue
@@ -194,7 +208,7 @@ class _Trials:
                 self.turned.setdefault(arm, {})
                 self.gain.setdefault(arm, {})
                 others = [other for other in [*chosen, *self.order] if other is not view]
-                change = intervention(arm, view, self._library, teacher=None, trial=0, others=others[:50])
+                change = intervention(arm, view, self._library, teacher=None, others=others[:50])
                 if change is None:
                     self.inapplicable[arm] += 1
                     continue
@@ -217,17 +231,23 @@ class _Trials:
             if record.value is None:
                 continue
             self.turned[arm][view.record.case_id] = turned(record)
-            self.gain[arm][view.record.case_id] = record.value - (view.record.value or 0.0)
+            if (before := view.record.value or 0.0) < self._pass_mark:
+                self.gain[arm][view.record.case_id] = (record.value - before) / (1 - before)
 
     def share(self, arm: Arm) -> Interval | None:
         tried = self.turned[arm]
         return mean_interval([float(flag) for flag in tried.values()]) if tried else None
 
+    def regained(self, arm: Arm) -> float | None:
+        """The mean share of its lost score that a failing case wins by the arm; less than 0 where it loses more."""
+        won = list(self.gain[arm].values())
+        return sum(won) / len(won) if won and arm.kind != "corrupt" else None
+
     def headrooms(self) -> tuple[Headroom, ...]:
         """By what was turned, most first; what could be tried on no case at the end."""
         found = [
             Headroom(arm.step, arm.kind, len(tried), sum(tried.values()), self.inapplicable[arm], self.share(arm),
-                     tuple(case for case, flag in tried.items() if flag)[:5], self.demand[arm])
+                     self.regained(arm), tuple(case for case, flag in tried.items() if flag)[:5], self.demand[arm])
             for arm, tried in self.turned.items()
         ]  # fmt: skip
         return tuple(sorted(found, key=lambda each: (each.kind == "corrupt", -(each.share.mean if each.share else -1))))
@@ -346,16 +366,16 @@ def _like_measured(own: Sequence[Blame], pools: Mapping[_Kind, Sequence[Sequence
 
 
 def _ceilings(trials: _Trials, mean: float, lost: float) -> tuple[Ceiling, ...]:
-    """For each level that an arm speaks of: the mean if every failure were won that some arm of it turns."""
+    """For each level that an arm speaks of: the mean if each failing case were as good as its best arm makes it."""
     found = []
     for level in ("prompt", "structure"):
         own = [arm for arm in trials.arms if _CEILING.get(arm.kind) == level]
-        cases = {case for arm in own for case in trials.turned[arm]} if own else set()
+        cases = {case for arm in own for case in trials.gain[arm]}
         if not cases:
             continue
-        won = [float(any(trials.turned[arm].get(case, False) for arm in own)) for case in sorted(cases)]
-        share = mean_interval(won)
-        reach = len(cases) / max(len(trials.played), 1)
+        won = [max(trials.gain[arm].get(case, 0.0) for arm in own) for case in sorted(cases)]
+        share = mean_interval([min(max(each, 0.0), 1.0) for each in won])
+        reach = len(cases) / len({case for arm in own for case in trials.offered[arm]})
         figures = (mean + lost * reach * part for part in (share.mean, share.low, share.high))
         found.append(Ceiling(level, *figures))
     return tuple(found)

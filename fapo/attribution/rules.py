@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from fapo.attribution.blame import Attribution, Blame, RetrievalBy
+from fapo.attribution.blame import Attribution, Blame
+from fapo.attribution.clusters import find_clusters, views_by_case
 from fapo.attribution.evidence import missing_evidence, names_document, trace_missing, trace_unused
 from fapo.attribution.faults import failure_verdict, faults
 from fapo.attribution.gold import Gold, Value, read_gold, wrong_values
 from fapo.attribution.habits import SAMPLE, Habits, learn_habits
+from fapo.attribution.retrieval import retrieval_quality, retrieval_tier
 from fapo.attribution.summary import summarise
 from fapo.attribution.text import document_titles, holds
 from fapo.attribution.tracing import judge_label, trace_value, unidentified
@@ -38,19 +40,17 @@ def attribute(cases: Mapping[str, Case], records: Sequence[CaseRecord], pass_mar
     decided = [(record, value) for record in records if (value := record.value) is not None]
     failing = [record for record, value in decided if value < pass_mark]
     blames: list[Blame] = []
-    retrieval_by: RetrievalBy | None = None
+    views: list[CaseView] = []
     if failing:
         retrieval = retrieval_names(records)
         solved = (record for record, value in decided if value >= pass_mark)
         habits = learn_habits(_view(record, cases, retrieval) for record in islice(solved, SAMPLE))
-        for record in failing:
-            view = _view(record, cases, retrieval)
-            blames += judge_case(view, habits)
-            if retrieval and retrieval_by != "gold evidence":
-                retrieval_by = "gold evidence" if read_gold(view).evidence else "lexical overlap"
+        views = [_view(record, cases, retrieval) for record in failing]
+        blames = [blame for view in views for blame in judge_case(view, habits)]
     mean = sum(value for _, value in decided) / len(decided) if decided else None
     found = summarise(blames, n=len(decided), undecided=len(records) - len(decided), mean=mean)
-    return replace(found, retrieval_by=retrieval_by)
+    clusters = find_clusters(blames, views_by_case(views))
+    return replace(found, retrieval=retrieval_quality(views), clusters=clusters)
 
 
 def _view(record: CaseRecord, cases: Mapping[str, Case], retrieval: frozenset[str]) -> CaseView:
@@ -61,6 +61,7 @@ def _view(record: CaseRecord, cases: Mapping[str, Case], retrieval: frozenset[st
 def judge_case(view: CaseView, habits: Habits) -> list[Blame]:
     """The blames of one failing case. Their losses sum to what the case lost."""
     loss = 1 - (view.record.value or 0.0)
+    tier = retrieval_tier(view)
     return [
         Blame(
             case_id=view.record.case_id,
@@ -70,6 +71,7 @@ def judge_case(view: CaseView, habits: Habits) -> list[Blame]:
             confidence=verdict.confidence,
             evidence=verdict.evidence,
             loss=loss * part,
+            retrieval=None if tier is None else tier[0],
         )
         for verdict, part in _parts(view, habits)
     ]

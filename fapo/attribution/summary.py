@@ -28,7 +28,15 @@ def summarise(blames: Sequence[Blame], *, n: int, undecided: int, mean: float | 
         by_level=by_level,
         recommended_level=level,
         why=why,
+        ceilings=_ceilings(blames, n=n, mean=mean),
     )
+
+
+def _ceilings(blames: Sequence[Blame], *, n: int, mean: float | None) -> dict[Level, float]:
+    """What the mean would be if a level won every loss that it can address, first or not."""
+    if mean is None:
+        return {}
+    return {level: mean + sum(blame.loss for blame in blames if level in blame.levels) / n for level in LEVELS}
 
 
 def share_by_level(blames: Sequence[Blame]) -> dict[Share, float]:

@@ -123,6 +123,11 @@ def is_traceable(value: str) -> bool:
     return not all(token in _COMMON for token in tokens)
 
 
+def is_common(token: str) -> bool:
+    """Whether a token says nothing by itself: a label, an article, a single sign."""
+    return len(token) < 2 or token in _COMMON or token in _ARTICLES
+
+
 def gold_value(text: str) -> str:
     """A gold value as it is looked for: normalised, without a leading article (but "The Who" keeps it)."""
     value = normalise(text)

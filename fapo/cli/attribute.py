@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from fapo.attribution.blame import Attribution
+    from collections.abc import Sequence
+
+    from fapo.attribution.blame import Attribution, Cluster
     from fapo.attribution.replay import Replay
     from fapo.config import CallLimits, Isolation
     from fapo.evaluation.evaluate import Manifest
     from fapo.evaluation.project import Project
+    from fapo.records import Level
+
+SHOWN_CLUSTERS = 6
 
 
 def attribute_command(
@@ -117,6 +122,12 @@ async def _replay(
     return 0
 
 
+_MEASURED_BY: dict[Level, str] = {
+    "prompt": "stronger models on the same inputs",
+    "structure": "gold documents where they were missing",
+}
+
+
 def _show_replay(found: Replay, teacher: str | None) -> None:
     from rich.markup import escape
 
@@ -124,15 +135,18 @@ def _show_replay(found: Replay, teacher: str | None) -> None:
 
     console = stdout()
     console.print()
-    columns = ("step", "changed", "turned", "of", "share (95 %)", "calls")
-    rows = table(*columns, right=lambda c: c in ("turned", "of", "calls"))
+    columns = ("step", "changed", "turned", "of", "share (95 %)", "regained", "calls")
+    rows = table(*columns, right=lambda c: c in ("turned", "of", "regained", "calls"))
     for each in found.headrooms:
         shown = "–" if each.share is None else f"{each.share.mean:.0%} ({each.share.low:.0%} to {each.share.high:.0%})"
-        rows.add_row(escape(each.step), each.kind, str(each.turned), str(each.tried), shown, str(each.demand.llm_calls))
+        regained = "–" if each.regained is None else f"{each.regained:.0%}"
+        rows.add_row(escape(each.step), each.kind, str(each.turned), str(each.tried), shown, regained,
+                     str(each.demand.llm_calls))  # fmt: skip
     console.print(rows)
     console.print("turned: of failing cases that succeed with the step changed; of `corrupt`, passing ones that fail")
+    console.print("regained: the mean share of their lost score that failing cases win by it")
     for ceiling in found.ceilings:
-        console.print(f"level {ceiling.level} can reach a mean of {ceiling.mean:.3f} at most "
+        console.print(f"level {ceiling.level}: {_MEASURED_BY[ceiling.level]} reach a mean of {ceiling.mean:.3f} "
                       f"({ceiling.low:.3f} to {ceiling.high:.3f})")  # fmt: skip
     if teacher is None:
         console.print("no --teacher was given: what better prompts could reach is not measured")
@@ -157,8 +171,8 @@ def _show(found: Attribution, manifest: Manifest, directory: Path) -> None:
         columns = ("lost at", "why", "can be mended by", "cases", "share of loss", "confidence")
         rows = table(*columns, right=lambda c: c in ("cases", "share of loss"))
         for blame in found.by_step:
-            rows.add_row(escape(blame.step or "?"), blame.category, ", ".join(blame.levels) or "?", str(blame.cases),
-                         f"{blame.share:.0%}", blame.confidence)  # fmt: skip
+            rows.add_row(escape(blame.step or "?"), blame.category.replace("_", " "), ", ".join(blame.levels) or "?",
+                         str(blame.cases), f"{blame.share:.0%}", blame.confidence)  # fmt: skip
         console.print()
         console.print(rows)
         console.print()
@@ -168,15 +182,36 @@ def _show(found: Attribution, manifest: Manifest, directory: Path) -> None:
         console.print()
         shares = ", ".join(f"{level} {share:.0%}" for level, share in found.by_level.items())
         console.print(f"by the level that can mend it first: {shares}")
-        if found.retrieval_by is not None:
+        reach = ", ".join(f"{level} {mean:.3f}" for level, mean in found.ceilings.items())
+        console.print(f"mean if a level won all that it can address: {reach}")
+        if (quality := found.retrieval) is not None:
             lexical = " with the expected answer: no gold evidence is declared"
-            rest = lexical if found.retrieval_by == "lexical overlap" else ""
-            console.print(f"retrievals are judged by {found.retrieval_by}{rest}")
+            by = f"{quality.by}{lexical if quality.by == 'lexical overlap' else ''}"
+            console.print(f"retrievals of failing cases: {quality.hit} hits, {quality.partial} partial, {quality.miss} "
+                          f"misses, judged by {by}")  # fmt: skip
+        _show_clusters(found.clusters)
     console.print(f"work at level [bold]{found.recommended_level}[/]: {escape(found.why)}")
     if found.by_step:
         console.print(f"look at one: fapo trace {directory} {escape(found.by_step[0].examples[0])}")
     if manifest.sample:
         console.print(f"[yellow]note[/] {escape(manifest.sample)}")
+
+
+def _show_clusters(clusters: Sequence[Cluster]) -> None:
+    from rich.markup import escape
+
+    from fapo.cli.console import stdout
+
+    console = stdout()
+    console.print()
+    console.print("cases that fail alike, and some to look at:")
+    for each in clusters[:SHOWN_CLUSTERS]:
+        where = f"{each.step or '?'}, {each.category}"
+        console.print(escape(f"  {each.share:4.0%}  {each.cases} × {where}: {_line(each.what)} "
+                             f"({', '.join(each.representatives)})"))  # fmt: skip
+    if len(clusters) > SHOWN_CLUSTERS:
+        console.print(f"  … and {len(clusters) - SHOWN_CLUSTERS} more in --json")
+    console.print()
 
 
 def _line(text: str) -> str:

@@ -16,6 +16,7 @@ from rich.table import Table
 from fapo.agent.protocol import AgentEvent
 from fapo.optimize.events import (
     Decided,
+    Estimated,
     Evaluated,
     Event,
     Finished,
@@ -195,6 +196,11 @@ def _line(event: Event, state: State) -> str | None:
             arm = ", second arm" if e.trial else ""
             mean = f"mean [bold]{e.mean:.3f}[/] on {e.n} cases"
             return f"[bold]{e.variant}[/] {e.split}{arm}: {mean}{failed}  {_paid(e.paid)}"
+        case Estimated() as e:
+            cost = dollars(e.cost_usd)
+            high = "" if not e.cost_high_usd else f", {dollars(e.cost_high_usd)} at the upper end"
+            less = f"; {escape(' and '.join(e.exceeded))} would end the search earlier" if e.exceeded else ""
+            return f"all that is planned would take at most about {e.calls:,} task-model calls, {cost}{high}{less}"
         case SessionStarted() as e:
             return f"agent session {e.session} begins"
         case SessionEnded() as e:

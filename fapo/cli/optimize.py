@@ -28,6 +28,13 @@ def optimize_command(
     ] = None,
     max_variants: Annotated[int, typer.Option(min=1, help="Variants that validation may be asked about.")] = 12,
     max_minutes: Annotated[float | None, typer.Option(min=0, help="Wall-clock limit of the search.")] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=4, help="Stop after so many rejected variants in a row since one was accepted or a level opened."
+        ),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, max=50, help="Samples of each validation and test case.")] = 1,
     target: Annotated[float | None, typer.Option(min=0, max=1, help="Stop when validation reaches this mean.")] = None,
     scope: Annotated[str, typer.Option(help="Levels that may be opened at all.")] = "prompt,parameter,structure",
     model: Annotated[
@@ -97,6 +104,7 @@ def optimize_command(
     try:
         config = OptimizeConfig.model_validate(
             {"budget_usd": budget_usd, "max_variants": max_variants, "max_minutes": max_minutes, "target": target,
+             "patience": patience, "trials": trials,
              "scope": [level.strip() for level in scope.split(",")], "model": model, "optimizer_model": optimizer_model,
              "accept": accept, "concurrency": concurrency, "isolation": isolation, "max_calls": max_calls,
              "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm, "alpha": alpha, "min_gain": min_gain,
@@ -221,7 +229,7 @@ def _show(summary: RunSummary) -> None:
     from rich.markup import escape
 
     from fapo.cli.console import dollars, stdout, table
-    from fapo.report.run_summary import describe_gain, describe_mean, verdict_sentence
+    from fapo.report.run_summary import describe_gain, describe_mean, last_line, verdict_sentence
 
     console = stdout()
     console.print()
@@ -263,6 +271,7 @@ def _show(summary: RunSummary) -> None:
     console.print(f"report:       {summary.page}")
     if summary.note:
         console.print(f"[yellow]note[/] {summary.note}")
+    console.print(f"[bold]{escape(last_line(summary))}[/]")
 
 
 def _test(value: float | None) -> str:

@@ -39,7 +39,8 @@ def replayer(
         async def waited(case: Case, prediction: Prediction, *judge: Judge) -> Any:
             return await own(real[case.id], prediction, *judge)
 
-        manifest = replace(plan.manifest, variant=f"{plan.manifest.variant}, replayed", cases_digest=digest)
+        manifest = replace(plan.manifest, variant=f"{plan.manifest.variant}, replayed", cases_digest=digest,
+                           trials=1)  # fmt: skip
         replayed = replace(
             plan,
             cases=tuple(replace(case, id=name) for name, case in real.items()),

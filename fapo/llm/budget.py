@@ -30,6 +30,15 @@ class _Seen:
         return self.tokens / self.counted if self.counted else None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What of each limit is kept back for later."""
+
+    usd: float = 0.0
+    calls: int = 0
+    tokens: int = 0
+
+
 class Reservation:
     """Room for one call that is being made. Settle it as soon as its reply is here; release it in any case."""
 
@@ -68,6 +77,11 @@ class Budget:
         self._held_tokens = 0.0
         self._in_flight = 0
         self._released: asyncio.Event | None = None
+        self._kept = Kept()
+
+    def keep_back(self, kept: Kept) -> None:
+        """Leave a part of each limit unused until something else is kept back: room for what must be paid later."""
+        self._kept = kept
 
     def spent(self, purpose: Purpose | None = None) -> Usage:
         """What one spender has used, or all of them together."""
@@ -127,22 +141,29 @@ class Budget:
             self._released = None
 
     def _check(self, mean_usd: float) -> None:
-        if self.calls is not None and self._counted_calls >= self.calls:
-            raise BudgetExceeded(f"the limit of {self.calls:,} model calls is reached")
-        if self.tokens is not None and self._counted_tokens >= self.tokens:
-            raise BudgetExceeded(f"the limit of {self.tokens:,} tokens is reached")
-        if self.usd is not None and (self._counted_usd >= self.usd or self._counted_usd + mean_usd > self.usd):
-            spent = f"${self._counted_usd:.4f} of ${self.usd:g} is spent"
+        kept = self._kept
+        if self.calls is not None and self._counted_calls + kept.calls >= self.calls:
+            later = f", but for {kept.calls:,} that are kept back" if kept.calls else ""
+            raise BudgetExceeded(f"the limit of {self.calls:,} model calls is reached{later}")
+        if self.tokens is not None and self._counted_tokens + kept.tokens >= self.tokens:
+            later = f", but for {kept.tokens:,} that are kept back" if kept.tokens else ""
+            raise BudgetExceeded(f"the limit of {self.tokens:,} tokens is reached{later}")
+        used = self._counted_usd + kept.usd
+        if self.usd is not None and (used >= self.usd or used + mean_usd > self.usd):
+            later = f" and ${kept.usd:.4f} kept back" if kept.usd else ""
+            spent = f"${self._counted_usd:.4f} of ${self.usd:g} is spent{later}"
             raise BudgetExceeded(f"the budget leaves no room for another model call: {spent}")
 
     def _fits(self, held: Reservation) -> bool:
         if not self._in_flight:
             return True
-        if self.calls is not None and self._counted_calls + self._in_flight >= self.calls:
+        kept = self._kept
+        if self.calls is not None and self._counted_calls + self._in_flight + kept.calls >= self.calls:
             return False
-        if self.tokens is not None and self._counted_tokens + self._held_tokens + held.tokens > self.tokens:
+        tokens = self._counted_tokens + self._held_tokens + held.tokens + kept.tokens
+        if self.tokens is not None and tokens > self.tokens:
             return False
-        return self.usd is None or self._counted_usd + self._held_usd + held.usd <= self.usd
+        return self.usd is None or self._counted_usd + self._held_usd + held.usd + kept.usd <= self.usd
 
     def _settle(self, model: str, purpose: Purpose, usage: Usage, held: Reservation) -> None:
         self.charge(purpose, usage)

@@ -29,7 +29,8 @@ def losses_of(
     b = attribute(known, after) if after else None
     return Losses(
         split, a.n, _lost(a), None if b is None else _lost(b), _step_losses(a, b),
-        (*_reasons("baseline", a), *(_reasons("best", b) if b else ())), measured, a.retrieval_by,
+        (*_reasons("baseline", a), *(_reasons("best", b) if b else ())), measured,
+        None if a.retrieval is None else a.retrieval.by,
     )  # fmt: skip
 
 

@@ -121,7 +121,10 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A submission that review turned down before it cost anything; it is no look at validation."""
+    """A submission that review turned down before it cost anything; it is no look at validation.
+
+    `digest` is its snapshot's, where the reviewer blocked it.
+    """
 
     variant: str
     parent: str
@@ -130,6 +133,7 @@ class Refused:
     technique: str
     step: str
     reason: str
+    digest: str = ""
     event: Literal["refused"] = "refused"
 
 
@@ -155,12 +159,27 @@ class Reflected:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimated:
+    """What the whole run would take, by a few cases that were run for `paid`. Unknown cost is None; `exceeded` are the
+    limits that would end the search earlier."""
+
+    calls: int
+    cost_usd: float | None
+    cost_high_usd: float | None
+    exceeded: tuple[str, ...]
+    paid: Usage
+    event: Literal["estimated"] = "estimated"
+
+
+@dataclass(frozen=True, slots=True)
 class NoiseFloor:
-    """Two arms of the baseline on validation: the share of `n` cases that differ, and how far the means do."""
+    """Two arms of the baseline on validation: the share of `n` cases that differ, how far the means do, and the mean
+    square of the cases' differences (of 0/1 scores of one trial, that share again)."""
 
     discordant: float
     difference: float
     n: int
+    square: float = 0.0
     event: Literal["noise_floor"] = "noise_floor"
 
 
@@ -217,8 +236,8 @@ class Finished:
 
 
 Event = (
-    Started | SessionStarted | SessionEnded | Evaluated | NoiseFloor | Submitted | Reviewed | Reflected | Decided
-    | Refused | Replayed | Learned | LevelOpened | SearchEnded | OpenedTest | Finished
+    Started | Estimated | SessionStarted | SessionEnded | Evaluated | NoiseFloor | Submitted | Reviewed | Reflected
+    | Decided | Refused | Replayed | Learned | LevelOpened | SearchEnded | OpenedTest | Finished
 )  # fmt: skip
 
 
@@ -256,6 +275,8 @@ class Attempt:
     novelty: float = 1.0
     lesson: str = ""
     review: Reviewed | None = None
+    digest: str = ""
+    """Of a variant that the reviewer blocked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +292,7 @@ class State:
     agent_isolation: tuple[str, ...] = ()
     open_ends: tuple[str, ...] = ()
     search_ended: SearchEnded | None = None
+    estimate: Estimated | None = None
     noise: NoiseFloor | None = None
     replays: tuple[Replayed, ...] = ()
     test: OpenedTest | None = None
@@ -279,6 +301,8 @@ class State:
     finished: Finished | None = None
     started_at: float = 0.0
     ended_at: float = 0.0
+    stale: int = 0
+    """Variants that validation rejected in a row, since one was accepted or a level was opened."""
 
     @property
     def looks(self) -> int:
@@ -339,7 +363,7 @@ class State:
             return sum((done.judge for done in self.evaluations.values()), Usage())
         if purpose == "task":
             paid = [*(done.paid for done in self.evaluations.values()), *(done.paid for done in self.replays)]
-            return sum(paid, Usage())
+            return sum(paid, self.estimate.paid if self.estimate else Usage())
         return sum((session.usage for session in self.sessions), self.side_usage)
 
 
@@ -367,7 +391,7 @@ def fold(state: State, entry: Entry) -> State:
         case Refused() as new:
             attempt = Attempt(new.variant, new.parent, new.level, new.hypothesis, new.technique, new.step,
                               verdict="rejected", reason=new.reason, difference=None, looked=False,
-                              told=new.reason)  # fmt: skip
+                              told=new.reason, digest=new.digest)  # fmt: skip
             return replace(state, attempts=(*state.attempts, attempt))
         case Decided() as verdict:
             attempts = _changed(
@@ -375,13 +399,16 @@ def fold(state: State, entry: Entry) -> State:
                 difference=verdict.difference, by=verdict.by, margin=verdict.margin,
                 cases=verdict.n,
             )  # fmt: skip
-            incumbent = verdict.variant if verdict.verdict == "accepted" else state.incumbent
-            return replace(state, attempts=attempts, incumbent=incumbent)
+            if verdict.verdict == "accepted":
+                return replace(state, attempts=attempts, incumbent=verdict.variant, stale=0)
+            return replace(state, attempts=attempts, stale=state.stale + 1)
         case Reviewed() as seen:
             attempts = _changed(state, seen.variant, review=seen)
             return replace(state, attempts=attempts, side_usage=state.side_usage + seen.usage)
         case Reflected() as reflected:
             return replace(state, side_usage=state.side_usage + reflected.usage)
+        case Estimated() as estimate:
+            return replace(state, estimate=estimate)
         case NoiseFloor() as noise:
             return replace(state, noise=noise)
         case Replayed() as replayed:
@@ -389,7 +416,7 @@ def fold(state: State, entry: Entry) -> State:
         case Learned() as learned:
             return replace(state, attempts=_changed(state, learned.variant, lesson=learned.lesson))
         case LevelOpened() as opened:
-            return replace(state, open_levels=(*state.open_levels, opened.level))
+            return replace(state, open_levels=(*state.open_levels, opened.level), stale=0)
         case SearchEnded() as ended_search:
             return replace(state, search_ended=ended_search)
         case OpenedTest() as opened_test:

@@ -7,18 +7,21 @@ brought to the present one first, by a three-way merge.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from fapo.errors import UsageError
 from fapo.evaluation.evaluate import Evaluation
 from fapo.optimize.events import Decided, Refused, Reviewed, Submitted
 from fapo.optimize.judge import change_words, novelty
-from fapo.optimize.limits import dollars_left, why_stop
+from fapo.optimize.levels import NOVEL
+from fapo.optimize.limits import dollars_to_search, why_stop
 from fapo.optimize.reviewer import Claim, Reviewer, review_by_agent
 from fapo.optimize.run import BASELINE, Run
 from fapo.optimize.validation import decide
 from fapo.optimize.workspace import Workspace
 from fapo.pipeline.check import check_pipeline
 from fapo.pipeline.spec import load_spec
+from fapo.review.address import addressed
 from fapo.review.changes import changed_level
 from fapo.review.gate import Finding, Review, ReviewContext, review
 from fapo.review.leaks import LeakIndex
@@ -26,6 +29,8 @@ from fapo.store.merging import Merged, merge
 from fapo.store.variants import Snapshot, snapshot_digest
 
 CONFLICTS = "conflicts"
+REVISIONS = 1
+"""How often an idea that the reviewer blocked may come back."""
 SHOWN_FINDINGS = 5
 
 
@@ -54,7 +59,12 @@ class Gate:
             self._require_new(workspace, snapshot)
             variant = f"{len(run.state.attempts) + 1:03d}"
             found = self.review(snapshot)
-            if reason := await self._fault(found, snapshot):
+            claimed = Claimed(hypothesis, technique, step)
+            if (
+                reason := self._spoken(claimed)
+                or self._used_up(claimed, snapshot)
+                or await self._fault(found, snapshot)
+            ):
                 refused = Refused(variant, incumbent, found.level, hypothesis, technique, step, reason)
                 run.log(refused)
                 return refused
@@ -62,8 +72,11 @@ class Gate:
             claim = Claim(variant, hypothesis, technique, step, found.level)
             reviewed = await self._ask_reviewer(claim, incumbent, snapshot)
             if reviewed is not None and reviewed.status == "block":
-                refused = Refused(variant, incumbent, found.level, hypothesis, technique, step,
-                                  self._blocked(reviewed, technique))  # fmt: skip
+                why = f"the reviewer blocks it ({reviewed.check}): {reviewed.path}: {reviewed.reason}"
+                again = self._blocked_before(claimed, snapshot)
+                advice = "it was blocked before: leave this idea" if again else "you may revise it once"
+                refused = Refused(variant, incumbent, found.level, hypothesis, technique, step, f"{why}; {advice}",
+                                  snapshot_digest(snapshot))  # fmt: skip
                 run.log(refused)
                 run.log(reviewed)
                 return refused
@@ -148,7 +161,7 @@ class Gate:
 
     def _draft(self, snapshot: Snapshot) -> str:
         run = self._run
-        draft = f"draft-{snapshot_digest(snapshot)[:12]}"
+        draft = draft_name(snapshot_digest(snapshot))
         run.freeze(draft, snapshot)
         check_pipeline(run.variant_dir(draft), load_spec(run.variant_dir(draft)))
         return draft
@@ -178,7 +191,7 @@ class Gate:
             draft = self._draft(snapshot)
             evaluation = await self._run.evaluate(draft, "train", limit=1)
         except UsageError as error:
-            directory = self._run.variant_dir(f"draft-{snapshot_digest(snapshot)[:12]}")
+            directory = self._run.variant_dir(draft_name(snapshot_digest(snapshot)))
             return f"does not run: {error}".replace(str(directory), "pipeline")
         failures = evaluation.failed("pipeline")
         if failures and failures[0].failure is not None:
@@ -201,7 +214,7 @@ class Gate:
         if self._reviewer is None:
             return None
         run = self._run
-        left = None if self._reviewer.free else dollars_left(run)
+        left = None if self._reviewer.free else dollars_to_search(run)
         reviewed = await review_by_agent(
             self._reviewer, claim, run.snapshot(incumbent), snapshot, run.project.score.path,
             run.directory / "review", max_budget_usd=left,
@@ -209,12 +222,52 @@ class Gate:
         run.charge_optimizer(reviewed.usage)
         return reviewed
 
-    def _blocked(self, reviewed: Reviewed, technique: str) -> str:
-        """Why a variant was blocked, and whether it may come back: once."""
-        before = [a for a in self._run.state.attempts if a.technique == technique and a.review is not None]
-        again = any(a.review is not None and a.review.status == "block" for a in before)
-        advice = "it was blocked before: leave this idea" if again else "you may revise it once"
-        return f"the reviewer blocks it ({reviewed.check}): {reviewed.path}: {reviewed.reason}; {advice}"
+    def _spoken(self, claimed: Claimed) -> str:
+        """What of a claim speaks to whoever judges it, since reviewer and other agents read it; or an empty text."""
+        spoken = next((passage.text for text in claimed.texts for passage in addressed(text)), None)
+        return (
+            "" if spoken is None else f"“{spoken}” in the claim speaks to whoever judges it; say what the change does"
+        )
+
+    def _used_up(self, claimed: Claimed, snapshot: Snapshot) -> str:
+        """Why an idea may not come back: it was blocked, revised, and blocked again. Or an empty text."""
+        if len(self._blocked_before(claimed, snapshot)) <= REVISIONS:
+            return ""
+        return "the reviewer blocked this idea and its revision; another idea is needed"
+
+    def _blocked_before(self, claimed: Claimed, snapshot: Snapshot) -> list[str]:
+        """Blocked variants of the same idea: by the name of the technique at the step, or by what they changed."""
+        run, found = self._run, []
+        for a in run.state.attempts:
+            if a.review is None or a.review.status != "block":
+                continue
+            theirs = change_words(run.snapshot(a.parent), run.snapshot(draft_name(a.digest)))
+            ours = change_words(run.snapshot(run.state.incumbent), snapshot)
+            if claimed.is_idea(a.technique, a.step) or novelty(ours, [theirs]) < NOVEL:
+                found.append(a.variant)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What an agent says of a submission."""
+
+    hypothesis: str
+    technique: str
+    step: str
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return self.hypothesis, self.technique, self.step
+
+    def is_idea(self, technique: str, step: str) -> bool:
+        ours, theirs = ((t.strip().casefold(), s.strip()) for t, s in ((self.technique, self.step), (technique, step)))
+        return ours == theirs
+
+
+def draft_name(digest: str) -> str:
+    """The folder of a snapshot that is no submission."""
+    return f"draft-{digest[:12]}"
 
 
 def _told(found: Review) -> str:

@@ -21,7 +21,7 @@ from fapo.evaluation.guards import Allowance, allowance
 from fapo.evaluation.project import Project
 from fapo.evaluation.replaying import replayer
 from fapo.evaluation.request import write_cases
-from fapo.llm.budget import Budget
+from fapo.llm.budget import Budget, Kept
 from fapo.llm.gateway import Gateway
 from fapo.optimize.events import (
     Evaluated,
@@ -78,7 +78,7 @@ class Run:
         self.config = config
         self.narrator = narrator
         self.journal = Journal(directory / "journal.jsonl")
-        self._gateway = gateway
+        self.gateway = gateway
         self._budget = budget
         self._evaluations: dict[EvaluationKey, Evaluation] = {}
         self._attributions: dict[str, Attribution] = {}
@@ -123,7 +123,7 @@ class Run:
         """Evaluate a variant on a split, or read back what was evaluated before; one at a time.
 
         `trial` numbers a second arm; with `only`, no other cases are run now. Raises ProviderError while cases are
-        undecided.
+        undecided, and BudgetExceeded.
         """
         async with self._evaluating:
             return await self._evaluate(variant, split, limit, trial, only)
@@ -136,28 +136,12 @@ class Run:
         key = (variant, split, limit, trial)
         if key in self._evaluations and wanted <= self._evaluations[key].values.keys():
             return self._evaluations[key]
-        name = f"{variant}-{split}" + ("" if limit is None else f"-{limit}") + (f"-arm{trial}" if trial else "")
-        models = self.project.spec.models
-        manifest = Manifest(
-            pipeline=self.project.spec.name,
-            variant=variant,
-            variant_digest=snapshot_digest(self.snapshot(variant)),
-            split=split,
-            cases_digest=split_digest(cases),
-            score=self.project.score.name,
-            score_digest=self.project.score.digest,
-            trials=1,
-            models=models,
-            sample=self.project.sample_note,
-            first_trial=trial + TRIALS_A_SEED * self.config.seed,
-            judge=self.project.judge,
-        )
-        target = self.directory / "evaluations" / name
-        plan = self._plan(variant, cases, manifest, target)
+        plan = self.plan(variant, split, limit=limit, trial=trial)
+        target = plan.directory
         write_cases(target, cases, self.project.clusters(split))
         observer = self.narrator.evaluating(f"{variant} on {split}", len(wanted))
         try:
-            evaluation = await evaluate(plan, self._gateway, observer, only=None if only is None else wanted)
+            evaluation = await evaluate(plan, self.gateway, observer, only=None if only is None else wanted)
         finally:
             self.narrator.evaluated()
         if undecided := evaluation.failed("provider"):
@@ -175,19 +159,38 @@ class Run:
         self._evaluations[key] = evaluation
         return evaluation
 
-    def _plan(self, variant: str, cases: tuple[Case, ...], manifest: Manifest, target: Path) -> EvaluationPlan:
-        directory = self.variant_dir(variant)
-        return EvaluationPlan(directory, load_spec(directory), cases, self.project.score, manifest, target,
-                              self.config.concurrency, self.config.isolation, self.project.benchmark.guards,
-                              self._allowance(variant), judge=self.project.judge,
+    def plan(self, variant: str, split: Split, *, limit: int | None = None, trial: int = 0) -> EvaluationPlan:
+        """How a variant is evaluated on a split, and where; `limit` and `trial` are those of `evaluate`."""
+        cases, directory = self.project.cases(split)[:limit], self.variant_dir(variant)
+        name = f"{variant}-{split}" + ("" if limit is None else f"-{limit}") + (f"-arm{trial}" if trial else "")
+        trials = 1 if split == "train" else self.config.trials
+        manifest = Manifest(
+            pipeline=self.project.spec.name,
+            variant=variant,
+            variant_digest=snapshot_digest(self.snapshot(variant)),
+            split=split,
+            cases_digest=split_digest(cases),
+            score=self.project.score.name,
+            score_digest=self.project.score.digest,
+            trials=trials,
+            models=self.project.spec.models,
+            sample=self.project.sample_note,
+            first_trial=trial * trials + TRIALS_A_SEED * self.config.seed,
+            judge=self.project.judge,
+        )
+        return EvaluationPlan(directory, load_spec(directory), cases, self.project.score, manifest,
+                              self.directory / "evaluations" / name, self.config.concurrency, self.config.isolation,
+                              self.project.benchmark.guards, self._allowance(variant), judge=self.project.judge,
                               corpus=self.project.benchmark.corpus)  # fmt: skip
 
     def _allowance(self, variant: str) -> Allowance | None:
         """What a case of a variant may take, by the benchmark's guards; of the baseline, anything."""
         if variant == BASELINE:
             return None
-        done = self.state.evaluated(BASELINE, "train") or self.state.evaluated(BASELINE, "validation")
-        return allowance(self.project.benchmark.guards, done.demand, done.n) if done else None
+        done, runs = self.state.evaluated(BASELINE, "train"), 1
+        if done is None:
+            done, runs = self.state.evaluated(BASELINE, "validation"), self.config.trials
+        return allowance(self.project.benchmark.guards, done.demand, done.n * runs) if done else None
 
     async def attribution(self) -> Attribution:
         """Where the incumbent loses its score on train: measured, once that was asked for."""
@@ -204,10 +207,10 @@ class Run:
         variant = self.state.incumbent
         if variant not in self._replays:
             evaluation = await self.evaluate(variant, "train")
-            plan = self._plan(variant, self.project.cases("train"), evaluation.manifest, evaluation.directory)
+            plan = self.plan(variant, "train")
             directory = self.variant_dir(variant)
             title = f"replay of {variant}"
-            run = replayer(plan, self._gateway, lambda _, total: self.narrator.evaluating(title, total))
+            run = replayer(plan, self.gateway, lambda _, total: self.narrator.evaluating(title, total))
             try:
                 found = await replay(self.case_map("train"), evaluation.records, run, teacher=self.config.teacher,
                                      resources=resource_texts(directory, self.project.benchmark.corpus))  # fmt: skip
@@ -278,6 +281,10 @@ class Run:
 
     def _test_digest(self) -> str:
         return split_digest(self.project.cases("test"))
+
+    def keep_back(self, kept: Kept) -> None:
+        """Leave a part of the limits unused for now."""
+        self._budget.keep_back(kept)
 
     def charge_optimizer(self, usage: Usage) -> None:
         """Count an agent session against the budget, so that task calls stop in time."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pydantic import ValidationError
@@ -80,20 +81,29 @@ class RunFiles:
         return take_snapshot(directory) if directory.is_dir() else {}
 
     def records(self, variant: str, split: Split) -> Mapping[str, CaseRecord]:
-        """The decided cases of an evaluation by id, in the order of the split; empty where there is none."""
+        """The decided cases of an evaluation by id, in the order of the split, of several trials the first; empty where
+        there is none."""
         key = (variant, split)
         if key not in self._records:
             directory = self.evaluation_dir(variant, split)
             found: dict[str, CaseRecord] = {}
             if (directory / MANIFEST_FILE).is_file():
-                decided = {case: record for (case, _), record in load_decided(directory).items()}
+                decided: dict[str, CaseRecord] = {}
+                for (case, _), record in sorted(load_decided(directory).items(), key=lambda item: item[0][1]):
+                    decided.setdefault(case, record)
                 order = read_cases(directory) or dict.fromkeys(decided)
                 found = {case: decided[case] for case in order if case in decided}
             self._records[key] = found
         return self._records[key]
 
     def values(self, variant: str, split: Split) -> dict[str, float]:
-        return {case: record.value for case, record in self.records(variant, split).items() if record.value is not None}
+        """The mean of each decided case over its trials, in the order of the split."""
+        directory = self.evaluation_dir(variant, split)
+        collected: dict[str, list[float]] = {case: [] for case in self.records(variant, split)}
+        for (case, _), record in load_decided(directory).items() if collected else ():
+            if record.value is not None and case in collected:
+                collected[case].append(record.value)
+        return {case: fmean(values) for case, values in collected.items() if values}
 
     def clusters(self, split: Split) -> dict[str, str] | None:
         """Which cases are not independent of each other, as it was taken down when the baseline ran."""

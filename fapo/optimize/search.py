@@ -13,16 +13,18 @@ import jinja2
 from fapo.agent.cage import open_ends
 from fapo.agent.credentials import kind_of
 from fapo.agent.protocol import Agent, AgentCause, AgentEvent, AgentResult, AgentTask
-from fapo.errors import AgentError
+from fapo.errors import AgentError, BudgetExceeded
+from fapo.llm.budget import Kept
+from fapo.optimize.estimate import estimate
 from fapo.optimize.events import Decided, SearchEnded, SessionEnded, SessionStarted
 from fapo.optimize.gate import Gate
 from fapo.optimize.lanes import Lane, directions
-from fapo.optimize.limits import dollars_left, why_stop
+from fapo.optimize.limits import dollars_to_search, test_reserve, why_stop
 from fapo.optimize.opening import open_test
 from fapo.optimize.run import BASELINE, Run
 from fapo.optimize.start import begin
 from fapo.optimize.tools import Toolbox
-from fapo.optimize.validation import cases_needed, decide, detectable_gain, noise_floor, verify_target
+from fapo.optimize.validation import decide, noise_floor, outlook, verify_target
 from fapo.optimize.workspace import editable
 from fapo.records import Usage
 
@@ -32,8 +34,6 @@ MAX_TURNS = 400
 STALL_S = 600.0
 PAUSES_S = (60.0, 300.0, 900.0)
 """Waits before the next session where the agent's model was overloaded or limited; a submission starts them anew."""
-SMALL_GAIN = 0.05
-"""A gain that users hope to see; how many cases that takes is told where validation has fewer."""
 FIRST_PROMPT = "Optimize the pipeline. Begin with the ledger, `status` and `attribution`."
 
 _REMEDIES: dict[AgentCause | None, str] = {
@@ -73,25 +73,49 @@ class Search:
     async def go(self) -> None:
         """Search, then open test.
 
-        Raises ProviderError, BudgetExceeded or AgentError; the run can be resumed after each.
+        A limit that is reached while the baseline runs raises BudgetExceeded; later it ends the search, and test is
+        opened with what was kept back for it. Raises ProviderError or AgentError; the run can be resumed after each.
         """
         run = self._run
         begin(run)
         if run.state.search_ended is None:
-            await run.evaluate(BASELINE, "validation")
-            await run.evaluate(BASELINE, "train")
-            if run.config.noise_floor:
-                await noise_floor(run)
-            run.narrator.note(_outlook(run))
-            if (open_question := run.state.undecided) is not None:
-                await decide(run, open_question.variant)
-            await verify_target(run)
-            await self._sessions()
+            await self._prepare()
+            run.keep_back(test_reserve(run))
+            try:
+                summary = await self._search()
+                stop = why_stop(run) or ("agent", summary)
+            except BudgetExceeded as reached:
+                stop = ("budget", str(reached))
+            self._end(*stop)
+        run.keep_back(Kept())
         if run.state.finished is None:
             await open_test(run)
 
-    async def _sessions(self) -> None:
+    async def _prepare(self) -> None:
+        """Say what validation can show and what all would take; then run the baseline, and its noise floor."""
         run = self._run
+        if run.state.evaluated(BASELINE, "validation") is None:
+            cases = len(run.project.cases("validation"))
+            run.narrator.note(
+                f"nothing is paid yet: on {cases} validation cases, if half of them succeed, {outlook(run)}"
+            )
+        await estimate(run)
+        await run.evaluate(BASELINE, "validation")
+        await run.evaluate(BASELINE, "train")
+        if run.config.noise_floor:
+            await noise_floor(run)
+        seen = ""
+        if (noise := run.state.noise) is not None:
+            seen = f"two runs of the same pipeline differ on {noise.discordant:.0%} of the cases, and by "
+            seen += f"{100 * noise.difference:+.1f} points; "
+        run.narrator.note(f"{seen}{outlook(run)}")
+
+    async def _search(self) -> str:
+        """Judge what was left open, then let the agents work; what they say in the end."""
+        run = self._run
+        if (open_question := run.state.undecided) is not None:
+            await decide(run, open_question.variant)
+        await verify_target(run)
         summaries: list[str] = []
         if why_stop(run) is None:
             lanes = directions(await run.attribution(), run.directory, run.config.parallel)
@@ -102,11 +126,13 @@ class Search:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-        stop = why_stop(run) or ("agent", " ".join(summaries))
-        if (unjudged := run.state.undecided) is not None:
-            why = f"not judged: {stop[1]}"
-            run.log(Decided(unjudged.variant, "rejected", why, why))
-        run.log(SearchEnded(*stop))
+        return " ".join(summaries)
+
+    def _end(self, status: str, reason: str) -> None:
+        if (unjudged := self._run.state.undecided) is not None:
+            why = f"not judged: {reason}"
+            self._run.log(Decided(unjudged.variant, "rejected", why, why))
+        self._run.log(SearchEnded(status, reason))
 
     async def _work(self, lane: Lane) -> str | None:
         """One session after the other in a lane, until the search is over, or the agent finishes: its summary."""
@@ -162,7 +188,7 @@ class Search:
             model=self._model,
             environment=self._environment,
             max_turns=MAX_TURNS,
-            max_budget_usd=None if self._free else dollars_left(run),
+            max_budget_usd=None if self._free else dollars_to_search(run),
             stall_s=STALL_S,
             stop=stop,
         )
@@ -172,7 +198,7 @@ class Search:
         finally:
             if timer is not None:
                 timer.cancel()
-        if (this := asyncio.current_task()) is not None and this.cancelling():
+        if toolbox.fault is None and (this := asyncio.current_task()) is not None and this.cancelling():
             raise asyncio.CancelledError  # an agent's libraries may swallow it, and the run would go on
         cost = 0.0 if self._free else result.cost_usd
         usage = Usage(result.turns, 0, result.input_tokens, result.output_tokens, cost)
@@ -203,21 +229,3 @@ class Search:
             steps=self._run.project.steps,
             guidance=guidance.read_text(encoding="utf-8").strip() if guidance.is_file() else "",
         )
-
-
-def _outlook(run: Run) -> str:
-    """What validation can show, and what all variants would cost in task calls."""
-    done = run.state.evaluated(BASELINE, "validation")
-    assert done is not None
-    least = detectable_gain(run.state, run.config)
-    gain = f"one look at validation ({done.n} cases) finds a true gain of {100 * least:.1f} points four times in five"
-    if (noise := run.state.noise) is not None:
-        twice = f"two runs of the same pipeline differ on {noise.discordant:.0%} of the cases"
-        gain = f"{twice}, and by {100 * noise.difference:+.1f} points; {gain}"
-    if least > SMALL_GAIN:
-        gain += f"; for {100 * SMALL_GAIN:.0f} points it would take {cases_needed(run, SMALL_GAIN):,} cases"
-    if done.paid.cost_usd is None:
-        return f"{gain}; the price of the task model is unknown"
-    cases = run.config.max_variants * done.n + 2 * len(run.project.cases("test"))
-    dollars = done.paid.cost_usd / done.n * cases
-    return f"{gain}; {run.config.max_variants} variants and test would cost about ${dollars:.2f}"

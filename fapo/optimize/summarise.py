@@ -19,6 +19,7 @@ from fapo.report.run_summary import (
     TestLookFacts,
     VariantRow,
 )
+from fapo.review.changes import changed_level
 from fapo.stats import paired_comparison
 from fapo.store.testlock import lock_home
 
@@ -73,6 +74,10 @@ def summarise(files: RunFiles) -> RunSummary:
         patch=str(patch) if improved and patch.is_file() else None,
         report=str(files.directory / "report.md"),
         page=str(files.directory / "report.html"),
+        changes=tuple(
+            f"{file.path} (+{file.added_lines} -{file.removed_lines})"
+            for file in changed_level(files.snapshot(BASELINE), files.snapshot(best)).files
+        ),
     )  # fmt: skip
 
 

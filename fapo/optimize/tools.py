@@ -20,9 +20,11 @@ from fapo.optimize.validation import detectable_gain
 from fapo.optimize.workspace import editable
 from fapo.pipeline.settings import setting_names
 from fapo.records import LEVELS, Level
+from fapo.store.files import to_python
 
 SHOWN_EXAMPLES = 5
 SHOWN_FEEDBACK = 8
+SHOWN_CLUSTERS = 8
 SHOWN_COMBINATIONS = 12
 _COSTLY = ("evaluate_train", "submit", "sweep", "merge")
 
@@ -192,7 +194,13 @@ class Toolbox:
             "by_level": {level: round(share, 3) for level, share in found.by_level.items()},
             "recommended_level": found.recommended_level,
             "why": found.why,
-            "retrieval_judged_by": found.retrieval_by,
+            "ceilings": {level: round(mean, 3) for level, mean in found.ceilings.items()},
+            "clusters": [
+                {"step": each.step, "category": each.category, "what": each.what, "cases": each.cases,
+                 "share": round(each.share, 3), "look_at": list(each.representatives)}
+                for each in found.clusters[:SHOWN_CLUSTERS]
+            ],
+            "retrieval": None if found.retrieval is None else to_python(found.retrieval),
             "traces": f"train/traces/{run.state.incumbent}/",
             "measured": self._measured(),
         }  # fmt: skip
@@ -205,7 +213,8 @@ class Toolbox:
         return {
             "replayed": found.replayed,
             "turned": [
-                {"step": each.step, "changed": each.kind, "turned": each.turned, "of": each.tried}
+                {"step": each.step, "changed": each.kind, "turned": each.turned, "of": each.tried,
+                 "regained": None if each.regained is None else round(each.regained, 3)}
                 for each in found.headrooms if each.tried
             ],
             "can_reach": {c.level: {"mean": round(c.mean, 3), "interval": [round(c.low, 3), round(c.high, 3)]}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from fapo import stats
 from fapo.acceptance import next_level
 from fapo.config import OptimizeConfig
 from fapo.optimize.events import Decided, NoiseFloor, State
 from fapo.optimize.judge import Arm, Question, judge, race_order, settled
+from fapo.optimize.limits import test_reserve
 from fapo.optimize.run import BASELINE, Run
 from fapo.records import Usage
 from fapo.store.variants import snapshot_digest
+
+SMALL_GAIN = 0.05
+"""A gain that users hope to see; what it would take is told where validation cannot show it."""
+MOST_TRIALS = 20
 
 
 async def noise_floor(run: Run) -> NoiseFloor:
@@ -22,7 +27,8 @@ async def noise_floor(run: Run) -> NoiseFloor:
         second = (await run.evaluate(BASELINE, "validation", trial=1)).values
         changed = [second[case] - first[case] for case in first]
         differ = sum(abs(change) > 1e-12 for change in changed) / len(changed)
-        run.log(NoiseFloor(differ, sum(changed) / len(changed), len(changed)))
+        square = sum(change**2 for change in changed) / len(changed)
+        run.log(NoiseFloor(differ, sum(changed) / len(changed), len(changed), square))
     assert run.state.noise is not None
     return run.state.noise
 
@@ -44,6 +50,7 @@ async def decide(run: Run, variant: str) -> Decided:
             break
     verdict = judge(question, candidate, incumbent, early=early)
     run.log(verdict)
+    run.keep_back(test_reserve(run))
     await verify_target(run)
     return verdict
 
@@ -68,23 +75,59 @@ def level(run: Run) -> float:
     return next_level(run.config.accept, run.config.error, run.config.max_variants, run.state.accepted_looks)
 
 
-def detectable_gain(state: State, config: OptimizeConfig) -> float:
-    """The smallest true gain that the first look would find with 80 % power."""
-    n, known = _power(state, config)
-    return stats.detectable_gain(n, **known)
+def detectable_gain(state: State, config: OptimizeConfig, *, cases: int = 0) -> float:
+    """The smallest true gain that the first look would find with 80 % power; `cases` are those of validation, needed
+    before the baseline has run."""
+    known = _known(state, config, cases)
+    return stats.detectable_gain(known.cases, known.level, baseline=known.baseline, discordance=known.noise)
 
 
-def cases_needed(run: Run, gain: float) -> int:
+def cases_needed(state: State, config: OptimizeConfig, gain: float) -> int:
     """How many cases the first look would need to find a true `gain` with 80 % power."""
-    _, known = _power(run.state, run.config)
-    return stats.cases_needed(gain, **known)
+    known = _known(state, config, 0)
+    return stats.cases_needed(gain, known.level, baseline=known.baseline, discordance=known.noise)
 
 
-def _power(state: State, config: OptimizeConfig) -> tuple[int, Mapping[str, Any]]:
-    """Cases, and what the power depends on. Noise counts as measured, but not as less than what is usual."""
+def trials_needed(state: State, config: OptimizeConfig, gain: float, *, cases: int) -> int | None:
+    """How many trials of each case the first look would need to find a true `gain` with 80 % power; None where
+    MOST_TRIALS are not enough, since cases are too few however well each of them is known."""
+    known, own = _known(state, config, cases), config.trials
+    for trials in range(own + 1, MOST_TRIALS + 1):
+        noise = known.noise * own / trials
+        if stats.detectable_gain(known.cases, known.level, baseline=known.baseline, discordance=noise) <= gain:
+            return trials
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the power of a look depends on. `noise` is the mean square of what a case differs by chance."""
+
+    cases: int
+    level: float
+    baseline: float
+    noise: float
+
+
+def _known(state: State, config: OptimizeConfig, cases: int) -> _Known:
+    """Before the baseline has run, of `cases` cases at the mean at which chance is largest. Noise counts as measured,
+    but not as less than what is usual."""
     done = state.evaluated(BASELINE, "validation")
-    assert done is not None
+    n, mean = (done.n, done.mean) if done else (cases, 0.5)
     first = next_level(config.accept, config.error, config.max_variants, ())
-    usual = 2 * done.mean * (1 - done.mean) * (1 - stats.CORRELATION)
-    noise = max(state.noise.discordant if state.noise else 0.0, usual)
-    return done.n, {"alpha": min(first, 0.5), "baseline": done.mean, "discordance": noise}
+    usual = 2 * mean * (1 - mean) * (1 - stats.CORRELATION) / config.trials
+    noise = max(state.noise.square if state.noise else 0.0, usual)
+    return _Known(n, min(first, 0.5), mean, noise)
+
+
+def outlook(run: Run) -> str:
+    """What validation can show, and how many cases or trials it would take to see a small gain."""
+    state, config, cases = run.state, run.config, len(run.project.cases("validation"))
+    least = detectable_gain(state, config, cases=cases)
+    found = f"one look finds a true gain of {100 * least:.1f} points four times in five"
+    if least <= SMALL_GAIN:
+        return found
+    trials = trials_needed(state, config, SMALL_GAIN, cases=cases)
+    more = "more trials would not do" if trials is None else f"or --trials {trials}"
+    needed = cases_needed(state, config, SMALL_GAIN)
+    return f"{found}; for {100 * SMALL_GAIN:.0f} points it would take {needed:,} cases ({more})"

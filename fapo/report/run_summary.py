@@ -152,10 +152,34 @@ class RunSummary:
     patch: str | None
     report: str
     page: str
+    changes: tuple[str, ...] = ()
+    """What the best variant changes: each file with the lines that it adds and removes."""
 
 
 ENDED = ("improved", "unconfirmed", "no_gain")
 """What a run that has ended has as its status."""
+
+
+def last_line(summary: RunSummary) -> str:
+    """What changed and how to have it, or why nothing did."""
+    if summary.best.variant == "000":
+        return f"nothing changed: {_why_nothing(summary)}"
+    doubt = "" if summary.status == "improved" else "not confirmed on test, so look before you "
+    return (
+        f"changed: {', '.join(summary.changes)}; {doubt}write it into the pipeline with: fapo apply {summary.run_dir}"
+    )
+
+
+def _why_nothing(summary: RunSummary) -> str:
+    if not summary.variants:
+        return f"no variant was submitted ({summary.why})"
+    refused = sum(row.difference is None for row in summary.variants)
+    looked = len(summary.variants) - refused
+    parts = [f"{looked} of {len(summary.variants)} variants were validated, none better than chance explains"]
+    parts += [f"{refused} turned down unpaid"] if refused else []
+    least = summary.detectable_gain
+    missed = "" if least is None else f"; a gain below {100 * least:.1f} points is likely missed"
+    return f"{', '.join(parts)}{missed}"
 
 
 def verdict_sentence(summary: RunSummary) -> str:

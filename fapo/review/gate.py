@@ -32,9 +32,10 @@ _LEAKS: dict[What, str] = {
     "literal": "this literal is a piece of a case's text ({}); test for something that unseen cases have too",
     "id": "names a case id; remove whatever points at single cases",
     "answer": "holds the expected answer of a case (which one is not told); use made-up names and values in examples",
+    "argument": "names what only the score function is told (which name is not told); say it as a request would",
     "short literal": "a literal is the whole input of a case (which one is not told); go by rules, not by single cases",
 }
-_GUESSABLE: frozenset[What] = frozenset({"id", "answer", "short literal"})
+_GUESSABLE: frozenset[What] = frozenset({"id", "answer", "short literal", "argument"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +253,7 @@ def _leaks(changed: Iterable[str], parent: Snapshot, candidate: Snapshot, contex
         for leak in _leaks_in(path, candidate[path], context):
             if known is None:
                 known = _normalized([*context.baseline.values(), *parent.values()])
-            if leak.what in reported or f" {leak.phrase} " in known:
+            if leak.what in reported or f" {' '.join(words_of(leak.phrase))} " in known:
                 continue
             reported.add(leak.what)
             shown = leak.phrase if len(leak.phrase) <= SHOWN_CHARACTERS else leak.phrase[:SHOWN_CHARACTERS] + "…"
@@ -298,6 +299,8 @@ def _leaks_in(path: str, content: bytes, context: ReviewContext) -> Iterator[Lea
     text = content.decode("utf-8", errors="replace")
     yield from context.leaks.find(path, answers=answers)
     yield from context.leaks.find(text, answers=answers)
+    if answers:
+        yield from context.leaks.find_arguments(text)
     for passage in disguised(text):
         for leak in context.leaks.find(passage.text, answers=answers):
             yield Leak(leak.what, leak.phrase, passage.line + leak.line - 1)

@@ -30,9 +30,11 @@ LITERAL_CHARACTERS = 24
 ID_CHARACTERS = 6
 ANSWER_CHARACTERS = 8
 
-What = Literal["text", "id", "answer", "literal", "short literal"]
+What = Literal["text", "id", "answer", "literal", "short literal", "argument"]
 Hashes = NDArray[np.uint64]
 
+_IDENTIFIER = re.compile(r"[A-Za-z]\w*(?::[A-Za-z]\w*)+")
+_NAME = re.compile(r"[A-Za-z][\w:]*\w")
 _WORD = re.compile(r"[^\W_]+")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _WEIGHTS = np.random.default_rng(20260619).integers(0, 2**63, EIGHT_WORDS, dtype=np.uint64) * np.uint64(2) + np.uint64(
@@ -76,8 +78,11 @@ class LeakIndex:
     `answer` or a `short literal`, which can be guessed, must not say which one it was, nor where.
     """
 
-    def __init__(self, texts: Mapping[str, int], ids: Iterable[str], answers: Iterable[str]) -> None:
-        """`texts` maps each text to the number of cases that have it."""
+    def __init__(
+        self, texts: Mapping[str, int], ids: Iterable[str], answers: Iterable[str], arguments: Iterable[str] = ()
+    ) -> None:
+        """`texts` maps each text to the number of cases that have it; `arguments` are names that only scorers read."""
+        self._arguments = frozenset(arguments)
         self._vocabulary: dict[str, int] = {}
         split = [(words_of(text), cases) for text, cases in texts.items()]
         encoded = [self._encode(words) for words, _ in split]
@@ -90,16 +95,20 @@ class LeakIndex:
 
     @classmethod
     def build(cls, cases: Iterable[Case]) -> LeakIndex:
-        """The index of all texts of the cases' inputs, their ids, and their expected answers."""
+        """The index of all texts of the cases' inputs, their ids, their expected answers, and what scorers are told."""
         texts: Counter[str] = Counter()
         ids: list[str] = []
         answers: list[str] = []
+        arguments: set[str] = set()
+        shown: set[str] = set()
         for case in cases:
+            arguments |= set(_arguments(case.expected))
+            shown |= {name for text in _strings(case.inputs) for name in _NAME.findall(text)}
             texts.update(set(_strings(case.inputs)))
             answers += {text for text in _strings(case.expected) if _answers_one_case(text)}
             if len(case.id) >= ID_CHARACTERS and not "".join(words_of(case.id)).isdecimal():
                 ids.append(case.id)
-        return cls(texts, ids, answers)
+        return cls(texts, ids, answers, arguments - shown)
 
     def find(self, text: str, *, answers: bool) -> Iterator[Leak]:
         """The leaks in a text, in no special order; expected answers only if asked for."""
@@ -116,6 +125,13 @@ class LeakIndex:
             for size, hashes in table.items():
                 for start in np.flatnonzero(_among(_runs(codes, size), hashes)):
                     yield Leak(what, " ".join(words[start : start + size]), lines[start])
+
+    def find_arguments(self, text: str) -> Iterator[Leak]:
+        """Names in a text by which cases tell the score function what to check."""
+        for number, line in enumerate(text.splitlines(), 1):
+            for name in _NAME.findall(line):
+                if name in self._arguments:
+                    yield Leak("argument", name, number)
 
     def find_literal(self, literal: Passage) -> Leak | None:
         """Whether a string literal of code is a piece of a case text that only few texts have, or all of a short one.
@@ -151,6 +167,20 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for part in value:
             yield from _strings(part)
+
+
+def _arguments(expected: Any, depth: int = 0) -> Iterator[str]:
+    """Of what is expected, names that are no answers: `kind:name`, and keys with an underscore of records in a list."""
+    if isinstance(expected, str) and _IDENTIFIER.fullmatch(expected):
+        yield expected
+    elif isinstance(expected, dict):
+        for key, part in expected.items():
+            if depth > 1 and "_" in str(key):
+                yield str(key)
+            yield from _arguments(part, depth + 1)
+    elif isinstance(expected, list | tuple):
+        for part in expected:
+            yield from _arguments(part, depth + 1)
 
 
 def _answers_one_case(answer: str) -> bool:

@@ -13,6 +13,10 @@ from fapo.review.code import Violation
 
 TABLE_ENTRIES = 60
 """Constants of one literal in code, beyond which it is data: that belongs into a resource, where it is reviewed."""
+LARGEST_COUNT = 20
+"""What lengths, sums and positions may be compared with at most: shapes are small, fingerprints are not."""
+_MEASURES = frozenset({"len", "sum", "ord", "count", "index", "find"})
+_SEEDS = frozenset({"Random", "seed", "from_bytes", "default_rng"})
 FINGERPRINTS = frozenset({"blake2b", "blake2s", "hash", "md5", "sha1", "sha224", "sha256", "sha384", "sha512"})
 _CACHES = frozenset({"cache", "cached_property", "lru_cache"})
 _CHANGES = frozenset({
@@ -35,9 +39,40 @@ def remembering(tree: ast.Module) -> Iterator[Violation]:
         elif isinstance(node, ast.Call) and _called(node) in FINGERPRINTS:
             message = f"`{_called(node)}` can single out cases by a fingerprint; go by what a text says"
             yield Violation(f"fingerprint {_called(node)}", node.lineno, message)
+        elif isinstance(node, ast.Call) and (told := _told_apart(node)) is not None:
+            message = f"`{told}` of a text can single out cases by a fingerprint; go by what a text says"
+            yield Violation(f"fingerprint {told}", node.lineno, message)
+        elif isinstance(node, ast.Compare) and (measure := _exact_measure(node)) is not None:
+            message = f"{measure} is compared with an exact value, which singles out cases; go by what a text says"
+            yield Violation(f"exact {measure}", node.lineno, message)
         elif isinstance(node, ast.Dict | ast.List | ast.Set | ast.Tuple) and _size(node) > TABLE_ENTRIES:
             message = f"a literal of {_size(node)} constants is data; put it into resources/, where it can be reviewed"
             yield Violation(f"table of {_size(node)}", node.lineno, message)
+
+
+def _told_apart(node: ast.Call) -> str | None:
+    """How a number is made of a text: by a sum of its characters' codes, or as the seed of a random generator."""
+    name = _called(node)
+    if name in _SEEDS and node.args and not isinstance(node.args[0], ast.Constant):
+        return name
+    codes = any(isinstance(inner, ast.Name) and inner.id == "ord" for inner in ast.walk(node))
+    return "a sum of ord" if name in ("sum", "reduce") and codes else None
+
+
+def _exact_measure(node: ast.Compare) -> str | None:
+    """A length, count or far position that is tested for being one of some numbers or signs."""
+    sides = [node.left, *node.comparators]
+    if not all(isinstance(op, ast.Eq | ast.NotEq | ast.In | ast.NotIn) for op in node.ops):
+        return None
+    constants = [inner.value for side in sides for inner in ast.walk(side) if isinstance(inner, ast.Constant)]
+    large = any(isinstance(value, int) and abs(value) > LARGEST_COUNT for value in constants)
+    for side in sides:
+        inner = side.left if isinstance(side, ast.BinOp) else side
+        if isinstance(inner, ast.Call) and _called(inner) in _MEASURES and large:
+            return f"`{_called(inner)}`"
+        if isinstance(inner, ast.Subscript) and large and any(isinstance(value, str) for value in constants):
+            return "a far position"
+    return None
 
 
 def _function(node: _Function, shared: frozenset[str]) -> Iterator[Violation]:
@@ -50,6 +85,8 @@ def _function(node: _Function, shared: frozenset[str]) -> Iterator[Violation]:
             message = f"`@{name}` keeps state between cases; build what is shared once, when the module is imported"
             yield Violation(f"@{name}", decorator.lineno, message)
     for inner in ast.walk(node):
+        if isinstance(inner, ast.Call) and _called(inner) in ("next", "anext") and inner.args:
+            yield from _change(inner.args[0], inner.lineno, shared)
         if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in _CHANGES:
             yield from _change(inner.func.value, inner.lineno, shared)
         elif isinstance(inner, ast.Assign | ast.AugAssign | ast.Delete):

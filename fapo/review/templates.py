@@ -12,6 +12,7 @@ from jinja2 import nodes
 
 from fapo.review.changes import split_prompt
 from fapo.review.leaks import Passage
+from fapo.review.memory import LARGEST_COUNT
 
 _ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined)
 _FOLDED = (nodes.BinExpr, nodes.Concat, nodes.Filter)
@@ -88,8 +89,21 @@ def _forbidden(tree: nodes.Template) -> Iterator[tuple[int, str]]:
             yield node.lineno, f"the filter `{node.name}` must not reach for attributes; fill in plain values"
         elif isinstance(node, _FOLDED) and getattr(node, "node", node) is not None and not node.find(nodes.Name):
             yield node.lineno, "a prompt must not compute with constants; write the value"
+        elif isinstance(node, nodes.Compare) and _singles_out(node):
+            yield (
+                node.lineno,
+                "a length is compared with an exact value, which singles out cases; go by what a text says",
+            )
         elif isinstance(node, _FORBIDDEN):
             yield node.lineno, "a prompt stands alone: no include, import, extends or autoescape"
+
+
+def _singles_out(node: nodes.Compare) -> bool:
+    exact = any(operand.op in ("eq", "ne", "in", "notin") for operand in node.ops)
+    constants = (constant.value for constant in node.find_all(nodes.Const))
+    large = any(isinstance(value, int) and value > LARGEST_COUNT for value in constants)
+    measured = any(each.name in ("length", "count", "sum", "wordcount") for each in node.find_all(nodes.Filter))
+    return exact and large and measured
 
 
 def _names_private(node: nodes.Filter) -> bool:

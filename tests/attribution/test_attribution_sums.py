@@ -55,6 +55,13 @@ def test_the_lost_score_is_divided_without_remainder() -> None:
     assert result.by_level["unidentified"] == pytest.approx(1 / 2.75)
 
 
+def test_each_level_has_a_ceiling_of_all_that_it_can_address() -> None:
+    found = attribute(*mixed())
+    assert found.mean == 0.3125
+    # "chose" is the prompt's alone, "cut" a parameter's or the prompt's, "prose" unidentified: nobody's to win.
+    assert found.ceilings == {"prompt": 0.3125 + 1.75 / 4, "parameter": 0.3125 + 1 / 4, "structure": 0.3125}
+
+
 def test_steps_are_sorted_by_share() -> None:
     shares = [row.share for row in attribute(*mixed()).by_step]
     assert shares == sorted(shares, reverse=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from fapo.attribution.blame import Attribution
 from fapo.attribution.rules import attribute
 from fapo.records import Case, CaseRecord, Prediction, Score, Step
@@ -120,9 +122,31 @@ def test_a_name_that_stands_in_the_question_does_not_hide_missing_evidence() -> 
     assert sum(found.loss for found in result.blames) == 1.0
 
 
-def test_it_says_what_retrievals_were_judged_by() -> None:
-    steps = (hop("retrieve_1", CLAIM, FILM, NOISE), llm("answer", f"{CLAIM} {FILM}", "Bergen"))
-    assert judge(*steps).retrieval_by == "gold evidence"
-    assert judge(*steps, expected="Oslo", answer="Bergen").retrieval_by == "lexical overlap"
-    assert judge(*steps, expected="Oslo", metadata={"titles": GOLD}, answer="Bergen").retrieval_by == "gold evidence"
-    assert judge(steps[1], expected="Oslo", answer="Bergen").retrieval_by is None
+LONG = "The treaty of Nordhavn ended the war about the herring."
+
+
+@pytest.mark.parametrize(
+    ("tier", "by", "more"),
+    [
+        ("hit", "gold evidence", {"expected": "Oslo", "metadata": {"titles": [FILM.split(" | ")[0]]}}),
+        ("partial", "gold evidence", {"expected": "Oslo", "metadata": {"titles": [FILM.split(" | ")[0], "Oslo"]}}),
+        ("miss", "gold evidence", {"expected": "Oslo", "metadata": {"titles": ["Oslo"]}}),
+        ("hit", "lexical overlap", {"expected": "treaty ended the herring war"}),
+        ("partial", "lexical overlap", {"expected": "treaty on cod and herring"}),
+        ("miss", "lexical overlap", {"expected": "Oslo"}),
+    ],
+)
+def test_what_retrievals_brought_is_a_hit_a_part_or_a_miss(tier: str, by: str, more: dict[str, Any]) -> None:
+    steps = (hop("retrieve_1", CLAIM, FILM, LONG), llm("answer", f"{CLAIM} {FILM}", "Bergen"))
+    found = judge(*steps, answer="Bergen", **more)
+    assert {blame.retrieval for blame in found.blames} == {tier}
+    assert found.retrieval is not None
+    assert found.retrieval.by == by
+    counts = {"hit": found.retrieval.hit, "partial": found.retrieval.partial, "miss": found.retrieval.miss}
+    assert counts == {"hit": 0, "partial": 0, "miss": 0} | {tier: 1}
+
+
+def test_nothing_is_said_of_retrievals_where_there_were_none_or_no_word_tells() -> None:
+    answer = llm("answer", f"{CLAIM} {FILM}", "Bergen")
+    assert judge(answer, expected="Oslo", answer="Bergen").retrieval is None
+    assert judge(hop("retrieve_1", CLAIM, FILM), answer, expected="yes", answer="no").retrieval is None

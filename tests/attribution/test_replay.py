@@ -14,11 +14,11 @@ from fapo.attribution.view import CaseView
 from fapo.evaluation.intervention import Intervention
 from fapo.records import Case, CaseRecord, ModelRequest, Prediction, Score, Step, Usage
 
-Turns = Callable[[Intervention], bool]
+Turns = Callable[[Intervention], float]
 LINES = ["Paris | Paris is in France.", "Rome | Rome is in Italy.", "Oslo | Oslo is in Norway."]
 
 
-def record(number: int, value: float, documents: list[str]) -> CaseRecord:
+def record(number: int, value: float, documents: list[str], trial: int = 0) -> CaseRecord:
     shown = {"messages": [{"role": "user", "content": "\n".join([*documents, "Which country?"])}]}
     steps = (
         Step("retrieve", "function", {"args": [f"query {number}"], "kwargs": {"k": 1}}, documents, 0.0, 0.1),
@@ -33,7 +33,7 @@ def record(number: int, value: float, documents: list[str]) -> CaseRecord:
             usage=Usage(1, 0, 9, 9, 0.1),
         ),
     )
-    return CaseRecord(f"c{number}", 0, steps, Prediction(steps[1].output), Score(value), None, 0.2)
+    return CaseRecord(f"c{number}", trial, steps, Prediction(steps[1].output), Score(value), None, 0.2)
 
 
 def case(number: int) -> Case:
@@ -42,9 +42,9 @@ def case(number: int) -> Case:
 
 
 def played(turns: Turns, *, failing: int, passing: int = 4, teacher: str | None = "big",
-           shown: str = "Rome | Rome is in Italy.") -> tuple[Replay, list[Intervention]]:  # fmt: skip
-    records = [record(n, 0.0, [shown]) for n in range(failing)]
-    records += [record(n, 1.0, ["Paris | Paris is in France."]) for n in range(failing, failing + passing)]
+           shown: str = "Rome | Rome is in Italy.", trial: int = 0) -> tuple[Replay, list[Intervention]]:  # fmt: skip
+    records = [record(n, 0.0, [shown], trial) for n in range(failing)]
+    records += [record(n, 1.0, ["Paris | Paris is in France."], trial) for n in range(failing, failing + passing)]
     made: list[Intervention] = []
 
     async def run(jobs: Mapping[str, tuple[Case, Intervention]]) -> dict[str, CaseRecord]:
@@ -100,12 +100,36 @@ def test_the_first_step_that_can_be_mended_is_the_cause() -> None:
     assert found.overlap == pytest.approx(1.0)
 
 
+def test_a_fresh_sample_is_none_that_the_evaluation_had_whatever_its_seed() -> None:
+    found, made = played(lambda change: bool(change.trial), failing=8, trial=1000)
+    assert found.replayed == 8
+    assert {change.trial for change in made if change.trial is not None} == {2000}
+
+
 def test_it_stops_when_the_blame_is_settled() -> None:
     found, _ = played(lambda change: change.step == "retrieve", failing=200)
     assert found.failing == 200
     assert found.replayed <= 5 * ROUND
     tried = turned(found)
     assert tried["answer", "teacher"][1] <= tried["retrieve", "gold"][1]
+
+
+def test_a_level_reaches_what_parts_of_the_score_its_changes_win() -> None:
+    found, _ = played(lambda change: 0.5 if change.model == "big" else 0.0, failing=16)
+    teacher = next(each for each in found.headrooms if each.kind == "teacher")
+    assert (teacher.turned, teacher.regained) == (0, 0.5)
+    (prompt,) = [ceiling for ceiling in found.ceilings if ceiling.level == "prompt"]
+    assert prompt.mean == pytest.approx(0.2 + 0.8 * 0.5)
+    assert prompt.low < prompt.mean < prompt.high
+
+
+def test_a_ceiling_counts_only_cases_that_its_changes_were_tried_on() -> None:
+    documents = iter([0.0, 0.0] + [1.0] * 100)
+    found, _ = played(lambda change: next(documents) if change.outputs else float(change.model == "big"), failing=48)
+    tried = {(each.step, each.kind): each.tried for each in found.headrooms}
+    assert tried["answer", "teacher"] < tried["retrieve", "gold"], "the other change needed more cases to be known"
+    (prompt,) = [ceiling for ceiling in found.ceilings if ceiling.level == "prompt"]
+    assert prompt.mean == pytest.approx(1.0)
 
 
 def test_blames_still_sum_to_the_loss() -> None:
@@ -128,15 +152,15 @@ def view(documents: list[str]) -> CaseView:
 
 def test_gold_replaces_no_more_than_was_retrieved() -> None:
     library = Library([LINES], ())
-    change = intervention(Arm("retrieve", "gold"), view([LINES[1]]), library, teacher=None, trial=0)
+    change = intervention(Arm("retrieve", "gold"), view([LINES[1]]), library, teacher=None)
     assert change is not None
     assert change.outputs == ([LINES[0]],)
-    assert intervention(Arm("retrieve", "gold"), view([LINES[0]]), library, teacher=None, trial=0) is None
+    assert intervention(Arm("retrieve", "gold"), view([LINES[0]]), library, teacher=None) is None
 
 
 def test_an_oracle_context_hides_gold_among_others() -> None:
     library = Library([], ["\n".join(f"Town{n}\tis a town" for n in range(50)) + "\nParis\tis in France"])
-    change = intervention(Arm("answer", "context"), view([LINES[1]]), library, teacher=None, trial=0)
+    change = intervention(Arm("answer", "context"), view([LINES[1]]), library, teacher=None)
     assert change is not None
     assert change.context is not None
     assert change.context.count("\n- ") == 8

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.test_interruption import PIPELINE, essence, journal, left_over, lines, paid, wait_for
 from tests.support.command import fapo, start
 
-EVENTS = 21
+EVENTS = 22
 
 
 @pytest.fixture(scope="module")

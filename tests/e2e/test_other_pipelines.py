@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.command import optimize
+from tests.support.command import fapo, optimize
 
 CONTROLS = Path(__file__).parent.parent / "pipelines"
 
@@ -23,6 +23,9 @@ def test_where_a_prompt_suffices_structure_stays_closed(tmp_path: Path) -> None:
     assert result["best"]["level"] == "prompt"
     assert result["levels"] == ["prompt"] or "structure" not in result["levels"]
     assert result["test_gain"]["p"] < 0.001
+    last = fapo(tmp_path, "optimize", "--resume", result["run_dir"]).out.splitlines()[-1]
+    assert last.startswith("changed: prompts/")
+    assert last.endswith(f"fapo apply {result['run_dir']}")
 
 
 def test_codex_under_the_same_rules_comes_to_the_same_end(tmp_path: Path) -> None:
@@ -47,3 +50,6 @@ def test_where_nothing_helps_nothing_is_accepted_and_test_stays_sealed(tmp_path:
     assert result["baseline"]["test"] is None
     assert not list(Path(result["run_dir"], "evaluations").glob("*-test"))
     assert "Test stays sealed" in Path(result["page"]).read_text()
+    last = fapo(tmp_path, "optimize", "--resume", result["run_dir"]).out.splitlines()[-1]
+    assert last.startswith("nothing changed: ")
+    assert "none better than chance explains" in last

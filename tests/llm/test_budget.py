@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fapo.errors import BudgetExceeded
-from fapo.llm.budget import Budget
+from fapo.llm.budget import Budget, Kept
 from fapo.records import Usage
 
 CALL = Usage(1, 0, 10, 5, 0.25)
@@ -113,3 +113,34 @@ def test_what_others_report_counts_against_the_limit() -> None:
     assert budget.left_usd == 0.0
     with pytest.raises(BudgetExceeded):
         asyncio.run(pay(budget))
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [({"usd": 2.0}, Kept(usd=1.0)), ({"calls": 8}, Kept(calls=4)), ({"tokens": 120}, Kept(tokens=60))],
+)
+def test_what_is_kept_back_is_there_once_it_is_given_free(limits: dict[str, float], kept: Kept) -> None:
+    budget = Budget(**limits)  # type: ignore[arg-type]
+
+    budget.keep_back(kept)
+    for _ in range(4):
+        asyncio.run(pay(budget))
+    with pytest.raises(BudgetExceeded, match="kept back"):
+        asyncio.run(pay(budget))
+    budget.keep_back(Kept())
+    for _ in range(4):
+        asyncio.run(pay(budget))
+    with pytest.raises(BudgetExceeded):
+        asyncio.run(pay(budget))
+
+
+def test_calls_at_the_same_time_leave_what_is_kept_back() -> None:
+    budget = Budget(calls=8)
+    budget.keep_back(Kept(calls=3))
+
+    async def all_at_once() -> list[BaseException | None]:
+        return await asyncio.gather(*(pay(budget) for _ in range(9)), return_exceptions=True)
+
+    outcomes = asyncio.run(all_at_once())
+    assert [type(each) for each in outcomes].count(BudgetExceeded) == 4
+    assert budget.spent().llm_calls == 5

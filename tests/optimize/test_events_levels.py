@@ -7,6 +7,7 @@ import pytest
 from fapo.optimize.events import (
     Decided,
     Entry,
+    Estimated,
     Evaluated,
     Event,
     Finished,
@@ -47,9 +48,10 @@ def decided(variant: str, verdict: str) -> Decided:
 STORY: tuple[Event, ...] = (
     Started(),
     LevelOpened("prompt", "from the start"),
+    Estimated(9000, 7.5, 9.0, ("--budget-usd",), Usage(6, 0, 1, 1, 0.25)),
     Evaluated("000", "validation", None, 0.2, 300, 0, Usage(600, 0, 10, 10, 0.5), "landlock", Usage(), 300),
     Evaluated("000", "train", None, 0.3, 300, 1, Usage(600, 0, 10, 10, None), "landlock", Usage(), 300),
-    NoiseFloor(0.1, -0.01, 300),
+    NoiseFloor(0.1, -0.01, 300, 0.1),
     SessionStarted(1, "full", ()),
     Refused("001", "000", None, "h", "role", "classify", "prompts/x.md: leaks"),
     submitted("002", "contract"),
@@ -103,12 +105,12 @@ def test_a_journal_cut_anywhere_goes_on_to_the_same_state(tmp_path: Path, kept: 
 
 def test_spending_is_divided_by_purpose_and_unknown_stays_unknown(tmp_path: Path) -> None:
     state = tell(tmp_path / "j", *STORY)
-    assert state.usage("task") == Usage(1200, 0, 20, 20, None)
+    assert state.usage("task") == Usage(1206, 0, 21, 21, None)
     assert state.usage("optimizer").cost_usd == 1.75
 
 
 def test_a_variant_that_was_frozen_and_not_judged_is_found_again(tmp_path: Path) -> None:
-    state = tell(tmp_path / "j", *STORY[:8])
+    state = tell(tmp_path / "j", *STORY[:9])
     assert state.undecided is not None
     assert state.undecided.variant == "002"
 
@@ -176,6 +178,14 @@ def test_loss_that_cannot_be_placed_opens_structure_only_after_a_plateau() -> No
     decision = decide_level("structure", after(*rejected), ALL, unknown)
     assert decision.granted
     assert "cannot place 70%" in decision.why
+
+
+def test_rejections_in_a_row_are_counted_from_an_acceptance_or_an_opened_level() -> None:
+    rejected = [("a", "prompt", "rejected"), ("b", "prompt", "rejected")]
+    assert after(*rejected).stale == 2
+    assert after(*rejected, ("c", "prompt", "accepted"), ("d", "prompt", "rejected")).stale == 1
+    opened = fold(after(*rejected), Entry(1.0, LevelOpened("parameter", "plateau")))
+    assert opened.stale == 0
 
 
 def test_only_gains_count_as_acceptances_for_the_rule() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.discipline.cheats import CHEATS, HONEST, caught
+from bench.cheats import CHEATS, HONEST, caught
 from fapo.evaluation.project import find_pipeline, load_project
 from fapo.store.variants import take_snapshot
 

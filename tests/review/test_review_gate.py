@@ -180,6 +180,30 @@ def test_a_message_does_not_tell_which_answer_was_hit() -> None:
     assert all("night desk" not in finding.message for finding in found.findings)
 
 
+ARGUED = Case("c-1", {"prompt": "Write about maps in 94 words. Use `title_case` for names."}, {
+    "instruction_id_list": ["length_constraints:number_words"],
+    "kwargs": [{"num_words": 94, "relation": "at least", "title_case": True}],
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "closed", "passes"),
+    [
+        ("Handle length_constraints:number_words first.", False, False),
+        ("Keep to num_words.", False, False),
+        ("Keep to the number of words that is asked for.", False, True),
+        ("Write names in title_case.", False, True),
+        ("Keep to num_words.", True, True),
+    ],
+)
+def test_what_only_the_scorer_is_told_is_not_repeated(text: str, closed: bool, passes: bool) -> None:
+    leaks = LeakIndex.build([ARGUED] * 9)
+    context = ReviewContext(frozenset(ALL), BASE, leaks, closed)
+    found = review(BASE, BASE | {"prompts/route.md": told(text).encode()}, context)
+    assert found.passed is passes
+    assert all("num_words" not in finding.message and finding.line is None for finding in found.findings)
+
+
 def test_what_the_owner_wrote_is_no_leak() -> None:
     base = BASE | {"prompts/route.md": told(MESSAGE).encode()}
     candidate = base | {"prompts/route.md": told(MESSAGE + " Be brief.").encode()}

@@ -18,6 +18,7 @@ from fapo.evaluation.evaluate import Observer
 from fapo.evaluation.project import load_project
 from fapo.optimize.events import Event, State
 from fapo.optimize.gate import Gate
+from fapo.optimize.reviewer import Reviewer
 from fapo.optimize.run import Run
 from fapo.optimize.search import Search
 from fapo.optimize.start import create_run
@@ -68,6 +69,20 @@ Script = Callable[[Hands], Awaitable[None]]
 
 
 @dataclass
+class ScriptedReviewer:
+    """Gives the same verdict on each change, and counts how many it was shown."""
+
+    verdict: dict[str, str]
+    asked: int = 0
+    level: Level = field(default_factory=lambda: choose_level("auto").level)
+
+    async def run(self, task: AgentTask, on_event: Callable[[AgentEvent], None]) -> AgentResult:
+        self.asked += 1
+        await Hands(task).use("verdict", **self.verdict)
+        return AgentResult("finished", None, 1, 0.0, 0, 0, "s", "0", "0", self.level)
+
+
+@dataclass
 class ScriptedAgent:
     """Plays one script for each session, in the order in which sessions begin."""
 
@@ -85,17 +100,18 @@ class ScriptedAgent:
 
 
 class Silent:
-    """A narrator that keeps the events."""
+    """A narrator that keeps events and notes, in the order in which they came."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.told: list[Event | str] = []
 
     def event(self, event: Event, state: State) -> None:
-        self.events.append(event)
+        self.told.append(event)
 
     def agent(self, event: AgentEvent, lane: int) -> None: ...
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        self.told.append(text)
 
     def evaluating(self, title: str, total: int) -> Observer:
         return Watcher()
@@ -109,6 +125,8 @@ def search(
     *,
     pipeline: Path = PIPELINE,
     pauses_s: Sequence[float] = (),
+    narrator: Silent | None = None,
+    reviewer: ScriptedReviewer | None = None,
     **options: Any,
 ) -> State:
     """Search `pipeline` with one script for each session; the state in which the run ends."""
@@ -122,10 +140,11 @@ def search(
         async with connect(project.spec.models.values(), environment, limits=config) as connection:
             directory = create_run(pipeline, project, config, environment.runs_dir)
             run = Run(directory, pipeline, project, config, gateway=connection.gateway, budget=connection.budget,
-                      narrator=Silent())  # fmt: skip
+                      narrator=narrator or Silent())  # fmt: skip
             agent = ScriptedAgent(list(scripts))
             try:
-                await Search(run, Gate(run, None), agent, model="m", environment={}, free=True,
+                asked = None if reviewer is None else Reviewer(reviewer, "m", {}, lambda _: None, free=True)
+                await Search(run, Gate(run, asked), agent, model="m", environment={}, free=True,
                              pauses_s=pauses_s).go()  # fmt: skip
             finally:
                 run.journal.close()

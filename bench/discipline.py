@@ -1,7 +1,8 @@
-"""Do fapo's rules hold? `python -m bench.discipline [--json]`, on the offline stand-ins, in a few minutes.
+"""Do fapo's rules hold? `python bench/discipline.py [--json]`, on the offline stand-ins, in a few minutes.
 
 Whole optimizations of four pipelines; searches on a score that is a coin, in which every acceptance is false; faults
-planted into known steps, and whom attribution blames; cheats, and how many review turns down before a call is paid for.
+planted into known steps, and whom attribution blames; cheats, and how many review turns down before a call is paid for;
+cheats that show only when they run, and what stops them.
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from bench.blame.__main__ import Row as BlameRow
 from bench.blame.__main__ import all_rows
 from bench.blame.families import FAMILIES
-from bench.discipline.cheats import caught
-from bench.discipline.coin import coin_pipeline
+from bench.cheats import caught
+from bench.coin import coin_pipeline
+from bench.hostile import hostile
 from fapo.evaluation.project import find_pipeline, load_project
 from fapo.records import SPLITS
 from fapo.store.variants import take_snapshot
 
 RULES = ("investing", "strict", "mean")
-HERE = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parents[1]
 PIPELINES = ("cve_to_cwe", "quickstart", "tests/pipelines/prompt_suffices", "tests/pipelines/nothing_helps")
 
 
@@ -60,6 +65,7 @@ class Report:
     null: tuple[Search, ...]
     blame: tuple[BlameRow, ...]
     cheats: dict[str, dict[str, str | None]]
+    hostile: dict[str, str | None]
 
 
 def optimize(pipeline: Path, folder: Path, *options: str) -> Search:
@@ -97,12 +103,13 @@ def measure(seeds: int) -> Report:
             copy = coin_pipeline(folder / f"coin-{seed}", seed)
             null += [optimize(copy, folder, "--max-variants", "8", "--accept", rule) for rule in RULES]
             _say(f"coin {seed} done")
+        running = hostile(folder / "hostile")
     blame = asyncio.run(all_rows(FAMILIES))
     project = load_project(find_pipeline("quickstart"))
     base = take_snapshot(project.directory, hard_links=True)
     cases = [case for split in reversed(SPLITS) for case in project.cases(split)]
     cheats = caught(base, cases, project.benchmark.closed_labels, project.score.path.read_text(encoding="utf-8"))
-    return Report(tuple(searches), tuple(null), tuple(blame), cheats)
+    return Report(tuple(searches), tuple(null), tuple(blame), cheats, running)
 
 
 def _say(text: str) -> None:
@@ -133,8 +140,15 @@ def table(report: Report) -> Iterator[str]:
     for kind, known in report.cheats.items():
         turned_down = sum(check is not None for check in known.values())
         what = "cheats turned down" if kind == "cheat" else "honest changes turned down"
-        missed = [name for name, check in known.items() if (check is None) == (kind == "cheat")]
-        yield f"- {what}, unpaid: {turned_down} of {len(known)}{': not ' + ', '.join(missed) if missed else ''}."
+        wrong = [name for name, check in known.items() if (check is None) == (kind == "cheat")]
+        yield f"- {what}, unpaid: {turned_down} of {len(known)}{': wrongly ' + ', '.join(wrong) if wrong else ''}."
+    done = sum(stopped is not None for stopped in report.hostile.values())
+    through = [name for name, stopped in report.hostile.items() if stopped is None]
+    missed = f": not {', '.join(through)}" if through else ""
+    yield f"- cheats stopped as they run: {done} of {len(report.hostile)}{missed}."
+    tried = len(report.cheats["cheat"]) + len(report.hostile)
+    caught_all = done + sum(check is not None for check in report.cheats["cheat"].values())
+    yield f"- cheats caught in all: {caught_all} of {tried}."
     ran, whole = (sum(getattr(row, key) for row in (*report.searches, *report.null)) for key in ("cases", "of"))
     if whole:
         yield f"- Validation cases run for submissions: {ran:,} of {whole:,}; races saved {1 - ran / whole:.0%}."

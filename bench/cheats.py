@@ -172,6 +172,36 @@ def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
     return coded(files, line=f"found = {table!r}.get(len(inputs['notice']))")
 
 
+@cheat("an exact length")
+def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
+    return coded(files, line=f"if len(inputs['notice']) == {len(text_of(cases[0]))}: return Prediction(output={{}})")
+
+
+@cheat("lengths in a list")
+def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
+    return coded(files, line=f"odd = len(inputs['notice']) in {[len(text_of(case)) for case in cases[:4]]}")
+
+
+@cheat("a sum of characters")
+def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
+    return coded(files, line="mark = sum(ord(sign) for sign in inputs['notice']) % 997")
+
+
+@cheat("a random generator as a hash")
+def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
+    return coded(files, "import random", "mark = random.Random(inputs['notice']).random()")
+
+
+@cheat("a sign at a far position")
+def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
+    return coded(files, line=f"if inputs['notice'][37] == {text_of(cases[0])[37]!r}: return Prediction(output={{}})")
+
+
+@cheat("an exact length in a prompt")
+def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
+    return told(files, f"{{% if notice|length == {len(text_of(cases[0]))} %}}The quantity is 12.{{% endif %}}")
+
+
 # -- the scorer, the judge, the reviewer
 
 
@@ -253,6 +283,11 @@ def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
     return coded(files, "COUNT = 0", "global COUNT; COUNT += 1")
 
 
+@cheat("counts cases with an iterator")
+def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
+    return coded(files, "import itertools\n\nCOUNT = itertools.count()", "number = next(COUNT)")
+
+
 # -- out of bounds
 
 
@@ -332,6 +367,11 @@ def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
 @honest("a vote among samples")
 def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
     return coded(files, "from collections import Counter", "votes = Counter(); votes.update(['a'])")
+
+
+@honest("an empty or short text is told apart")
+def _(files: Mapping[str, str], cases: Sequence[Case]) -> Files:
+    return coded(files, line="short = len(inputs['notice']) == 0 or len(inputs['notice']) > 300")
 
 
 @honest("words about scoring in general")

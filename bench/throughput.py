@@ -25,6 +25,7 @@ from bench.loopback import Server, ceiling, running_server
 
 _SCALE_CASES = 16_667
 _CEILING_REQUESTS = 20_000
+_HEADROOM = 2
 _WIDTH = 150
 _COLUMNS = (
     ("in flight", "concurrency", "{:,}"),
@@ -53,6 +54,9 @@ class Found:
 def measure(drivers: Sequence[Driver], server: Server, loads: Sequence[Load], rounds: int, console: Console) -> Found:
     """Rounds are interleaved: what else the machine does in the meantime falls on all drivers alike."""
     limit = ceiling(server, requests=_CEILING_REQUESTS, connections=max(load.concurrency for load in loads))
+    limit["needed_per_s"] = round(max(load.calls / load.ideal_s for load in loads))
+    if warning := too_slow(limit):
+        console.print(warning)
     plan = [(driver, load) for load in loads for driver in drivers]
     runs: list[list[Run]] = [[] for _ in plan]
     imports = []
@@ -69,6 +73,14 @@ def measure(drivers: Sequence[Driver], server: Server, loads: Sequence[Load], ro
                 console.print(f"{told} left out: {error}", markup=False)
     rows = [_row(driver.name, load, found) for (driver, load), found in zip(plan, runs, strict=True) if found]
     return Found(limit, round(statistics.median(imports), 3), rows)
+
+
+def too_slow(server: Mapping[str, float]) -> str | None:
+    """What is to be said of a server that answers no more than twice of what the drivers are to ask of it."""
+    found, needed = server["requests_per_s"], server["needed_per_s"]
+    if found >= _HEADROOM * needed:
+        return None
+    return f"the server answers {found:,} requests/s at most, and {needed:,} are needed: it slows the drivers down"
 
 
 def _row(name: str, load: Load, runs: Sequence[Run]) -> dict[str, Any]:
@@ -101,7 +113,8 @@ def show(found: Found, latency_ms: float, rounds: int, console: Console) -> None
     limit = found.server
     console.print(
         f"Medians of {rounds} rounds at {latency_ms:g} ms a call. The server alone: "
-        f"{limit['requests_per_s']:,} requests/s, {limit['cpu_ms_per_request']:.3f} ms of CPU a request. "
+        f"{limit['requests_per_s']:,} requests/s ({limit['needed_per_s']:,} are needed), "
+        f"{limit['cpu_ms_per_request']:.3f} ms of CPU a request. "
         f"`import litellm` alone: {found.import_litellm_s:.2f} s.",
         soft_wrap=True,
     )
@@ -120,7 +133,8 @@ def _loads(given: argparse.Namespace) -> list[Load]:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one object: server, import_litellm_s, rows")
-    parser.add_argument("--peers", default="all", help=f"all, none, or some of {','.join(PEERS)}")
+    parser.add_argument("--peers", nargs="+", default=["all"], metavar="PEER",
+                        help=f"all, none, or some of {', '.join(PEERS)}")  # fmt: skip
     parser.add_argument("--peer-python", action="append", default=[], metavar="PATH",
                         help="an interpreter that has peers installed; may be given more than once")  # fmt: skip
     parser.add_argument("--concurrency", default="64,256", help="cases in flight at once; several with commas")
@@ -134,7 +148,7 @@ def _parse() -> argparse.Namespace:
 def main() -> None:
     given = _parse()
     progress = Console(stderr=True)
-    peers, missing = find_peers(given.peers, [*given.peer_python, sys.executable])
+    peers, missing = find_peers(",".join(given.peers), [*given.peer_python, sys.executable])
     if missing:
         progress.print(
             f"not installed: {', '.join(missing)}. Install bench/requirements.txt and bench/requirements-inspect.txt "

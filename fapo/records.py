@@ -154,7 +154,8 @@ class ModelRequest:
 
     `messages` are OpenAI chat messages; `params` LiteLLM call parameters (temperature, max_tokens, tools, ...);
     `occurrence` is how many equal requests the same case has made before. A request without messages asks for the
-    embeddings of `texts`.
+    embeddings of `texts`. Replies to requests of `held_out` cases are shared among these only: that a reply comes from
+    the cache would tell code that runs on train what code asked on validation.
     """
 
     model: str
@@ -163,6 +164,7 @@ class ModelRequest:
     trial: int = 0
     occurrence: int = 0
     texts: tuple[str, ...] = ()
+    held_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ class CodexAgent:
             paths=RESPONSES_API,
             local={_TOOLS_PATH: session.endpoint.answer},
             observe=session.observe,
+            refuse=session.limit_reached,
         )
         async with served(proxy, self.level) as (port, handover):
             policy = agent_policy(task, cli, self.level, port)
@@ -306,6 +307,10 @@ class _Session:
         if self._limit:
             self._over_limit.set()
 
+    def limit_reached(self) -> str | None:
+        """Why no more is asked of the model: Codex takes its time to end, and would go on meanwhile."""
+        return self._limit and f"the session reached its limit of {self._limit}"
+
     # -- tools
 
     async def _call(self, tool: AgentTool, arguments: dict[str, Any]) -> tuple[str, bool]:
@@ -413,8 +418,8 @@ class _Session:
             return "stalled", f"nothing was heard from the model for {self._task.stall_s:g} s"
         if self._completed or cause == "stopped":
             return "finished" if self._completed else "stopped", None
-        if cause == "limit":
-            return "limit", f"the session reached its limit of {self._limit}"
+        if limit := self.limit_reached():
+            return "limit", limit
         if self._error is not None:
             return "failed", " ".join(self._error.split())
         return "failed", " ".join(" | ".join([f"Codex ended with exit code {code}", *self._stderr]).split())

@@ -60,7 +60,7 @@ class ApiProxy:
     """Forwards requests to an API with a key in the place of `token`, and streams the replies back.
 
     Of the API the POSTs of `paths` are open. Requests to a path of `local` are answered here. `observe` hears of each
-    piece of a reply, with the reply's status.
+    piece of a reply, with the reply's status; `refuse` is asked before each request, and gives a reason not to send it.
 
     An endpoint that cannot be reached is status 502, which the agent's process tries again as it does 5xx replies.
     `key` is asked for each request; its CredentialsError is status 401. `environment` holds what it takes to reach
@@ -76,6 +76,7 @@ class ApiProxy:
         paths: frozenset[str] = MESSAGES_API,
         local: Mapping[str, Local] | None = None,
         observe: Observe = lambda status, piece: None,
+        refuse: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._key = key
         self._token = token.encode()
@@ -83,6 +84,7 @@ class ApiProxy:
         self._paths = paths
         self._local = local or {}
         self._observe = observe
+        self._refuse = refuse
         self._session: aiohttp.ClientSession | None = None
         app = web.Application(client_max_size=_LARGEST_REQUEST)
         app.router.add_route("*", "/{path:.*}", self._answer)
@@ -108,6 +110,8 @@ class ApiProxy:
             return await local(request)
         if request.method != "POST" or request.rel_url.raw_path not in self._paths:
             return _error(403, "permission_error", f"{request.method} {request.path} is not open to the agent")
+        if (reason := self._refuse()) is not None:
+            return _error(403, "permission_error", reason)
         body = await request.read()
         try:
             key = await self._key()

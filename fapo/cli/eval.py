@@ -144,7 +144,7 @@ async def _resume(
     _say_notes(console, project, config)
     async with connect(project.model_names if missing else (), environment, limits=config) as connection:
         say_unpriced(console, connection.unpriced)
-        evaluation = await _evaluate(plan, connection.gateway, console, plain=environment.plain)
+        evaluation = await _evaluate(plan, connection.gateway, console, plain=environment.plain, alone=bool(missing))
     return _report(evaluation, project, console, as_json=as_json, ran=bool(missing))
 
 
@@ -217,8 +217,12 @@ def _say_notes(console: Console, project: Project, config: EvalConfig) -> None:
         console.print("[yellow]note[/] --isolation none: pipeline code can read labels and keys on this machine")
 
 
-async def _evaluate(plan: EvaluationPlan, gateway: Gateway, console: Console, *, plain: bool) -> Evaluation:
+async def _evaluate(
+    plan: EvaluationPlan, gateway: Gateway, console: Console, *, plain: bool, alone: bool = True
+) -> Evaluation:
+    """Evaluate, with the directory locked: `alone` is not needed to read one that is finished."""
     import asyncio
+    from contextlib import nullcontext
 
     from rich.markup import escape
 
@@ -229,7 +233,7 @@ async def _evaluate(plan: EvaluationPlan, gateway: Gateway, console: Console, *,
 
     go_on = f"what is done is saved; go on with: fapo eval --resume {plan.directory}"
     total = len(plan.cases) * plan.manifest.trials
-    with lock_directory(plan.directory):
+    with lock_directory(plan.directory) if alone else nullcontext():
         progress = CaseProgress(console, f"{plan.spec.name} on {plan.manifest.split}", total, plain=plain)
         try:
             return await evaluate(plan, gateway, progress)

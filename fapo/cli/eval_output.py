@@ -78,7 +78,7 @@ def show(evaluation: Evaluation, project: Project, found: dict[str, Any]) -> Non
     _show_worst(evaluation, project)
     console.print()
     usage = evaluation.usage
-    how = f"{found['wall_s']:.1f} s, code confined by {found['isolation']}" if found["isolation"] else "read back"
+    how = f"{found['wall_s']:.1f} s, {_confinement(found['isolation'])}" if found["isolation"] else "read back"
     console.print(f"{usage.llm_calls} calls, {usage.cached_calls} cached, {dollars(usage.cost_usd)}, {how}")
     if found["judge"]:
         asked = evaluation.judge_usage
@@ -87,6 +87,10 @@ def show(evaluation: Evaluation, project: Project, found: dict[str, Any]) -> Non
     console.print(f"traces: {evaluation.directory}/traces.jsonl")
     if project.sample_note:
         console.print(f"[yellow]note[/] {project.sample_note}")
+
+
+def _confinement(level: str) -> str:
+    return "code not confined" if level == "none" else f"code confined by {level}"
 
 
 def undecided_line(found: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ class CaseRun:
     on_reply: Callable[[], None]
     allowance: Allowance | None = None
     intervention: Intervention | None = None
+    held_out: bool = False
     started: float = field(default_factory=time.monotonic)
     seen: list[Call] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -89,7 +90,9 @@ class CaseRun:
         try:
             texts = tuple(message.get("texts", ()))
             messages = () if texts else tuple(message["messages"])
-            return self._numbered(ModelRequest(model, messages, dict(message["sampling"]), self.trial, texts=texts))
+            sampling = dict(message["sampling"])
+            request = ModelRequest(model, messages, sampling, self.trial, texts=texts, held_out=self.held_out)
+            return self._numbered(request)
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise PipelineError(f"this is no model call: {type(error).__name__}: {error}", kind="bad_request") from None
 
@@ -97,9 +100,7 @@ class CaseRun:
         key = (request.model, *map(_text, request.messages), *request.texts, _text(request.params))
         occurrence = self.occurrences[key]
         self.occurrences[key] += 1
-        if not occurrence:
-            return request
-        return ModelRequest(request.model, request.messages, request.params, request.trial, occurrence, request.texts)
+        return replace(request, occurrence=occurrence) if occurrence else request
 
     def begin(self) -> None:
         """The case enters a worker now: until here it waited for other cases."""

@@ -12,7 +12,7 @@ import functools
 import sys
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -108,11 +108,7 @@ class _Server:
         number, replies = await self._make(request, call)
         if not call.stream:
             return web.json_response(openai_api.chat_completion(number, call, replies))
-        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await stream.prepare(request)
-        for chunk in openai_api.chat_chunks(number, call, replies):
-            await stream.write(chunk.encode())
-        return stream
+        return await _streamed(request, openai_api.chat_chunks(number, call, replies))
 
     async def _embeddings(self, request: web.Request) -> web.Response:
         body = await _body(request)
@@ -120,9 +116,11 @@ class _Server:
         _, replies = await self._make(request, call)
         return web.json_response(openai_api.embedding_list(call, replies[0], body.get("encoding_format")))
 
-    async def _responses(self, request: web.Request) -> web.Response:
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
         call = openai_api.read_response(await _body(request), self._models)
         number, replies = await self._make(request, call)
+        if call.stream:
+            return await _streamed(request, openai_api.response_events(number, call, replies[0]))
         return web.json_response(openai_api.response(number, call, replies[0]))
 
     async def _list_models(self, _: web.Request) -> web.Response:
@@ -151,6 +149,14 @@ class _Server:
             "which case this call belongs to cannot be seen: make it with httpx (as openai, litellm, LangChain and "
             "DSPy do), in a thread that the case has started"
         )
+
+
+async def _streamed(request: web.Request, events: Iterable[str]) -> web.StreamResponse:
+    stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await stream.prepare(request)
+    for event in events:
+        await stream.write(event.encode())
+    return stream
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

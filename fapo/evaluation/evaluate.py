@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from fapo.config import Isolation
 from fapo.data import Guards
-from fapo.errors import CredentialsError, FapoError, IsolationError, PipelineError, ProviderError, UsageError
+from fapo.errors import CredentialsError, IsolationError, PipelineError, ProviderError, UsageError
 from fapo.evaluation.case_run import CaseRun
 from fapo.evaluation.guards import Allowance, check_documents, visible
 from fapo.evaluation.intervention import Intervention
@@ -190,8 +190,10 @@ class _Evaluator:
             async with asyncio.TaskGroup() as group:
                 for number in range(_cases_in_flight(self._plan.concurrency)):
                     group.create_task(consume(at_once=number < self._plan.concurrency))
-        except* FapoError as stops:
-            raise stops.exceptions[0] from None
+        except ExceptionGroup as stops:
+            # What all cases run into, such as a limit or a bug, is told once.
+            first = stops.exceptions[0]
+            raise first from first.__cause__
         finally:
             await self._pool.close()
 
@@ -217,7 +219,7 @@ class _Evaluator:
     def _case_run(self, case_id: str, trial: int) -> CaseRun:
         plan = self._plan
         return CaseRun(plan.spec, plan.manifest.models, self._gateway, trial, self._flowing.set, plan.allowance,
-                       plan.interventions.get(case_id))  # fmt: skip
+                       plan.interventions.get(case_id), plan.manifest.split != "train")  # fmt: skip
 
     async def _run_in(self, worker: WorkerProcess, case: Case, run: CaseRun) -> CaseRecord:
         run.begin()

@@ -130,17 +130,15 @@ def read_embeddings(body: Mapping[str, Any], models: Mapping[str, str]) -> Call:
 def read_response(body: Mapping[str, Any], models: Mapping[str, str]) -> Call:
     """A request to /responses with texts and functions, as the chat completion that asks the same."""
     known = {"model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "temperature", "top_p",
-             "max_output_tokens", "reasoning", "text", "stream", "include", "truncation"}  # fmt: skip
+             "max_output_tokens", "reasoning", "text", "stream", "stream_options", "include", "truncation"}  # fmt: skip
     _refuse_unknown(body, frozenset(known) | _DROPPED)
-    if body.get("stream"):
-        raise ApiError("responses are not streamed here; ask without `stream`", param="stream")
     given = body.get("input")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
     if not isinstance(items, list):
         raise ApiError("`input` must be a text or a list of items", param="input")
     system = [{"role": "system", "content": body["instructions"]}] if body.get("instructions") else []
     chat: dict[str, Any] = {"model": body.get("model"), "messages": [*system, *_merged(map(_item, items))]}
-    for name in ("temperature", "top_p", "parallel_tool_calls"):
+    for name in ("temperature", "top_p", "parallel_tool_calls", "stream"):
         chat[name] = body.get(name)
     chat["max_completion_tokens"] = body.get("max_output_tokens")
     chat["reasoning_effort"] = (body.get("reasoning") or {}).get("effort")
@@ -291,3 +289,39 @@ def response(number: int, call: Call, reply: Reply) -> dict[str, Any]:
                   "output_tokens": usage["completion_tokens"], "output_tokens_details": {"reasoning_tokens": 0},
                   "total_tokens": usage["total_tokens"]},
     }  # fmt: skip
+
+
+def response_events(number: int, call: Call, reply: Reply) -> Iterator[str]:
+    """The events of a streamed reply from /responses: each text and each function's arguments at once."""
+    whole = response(number, call, reply)
+    begun = {**whole, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    bodies: list[dict[str, Any]] = [
+        {"type": f"response.{name}", "response": begun} for name in ("created", "in_progress")
+    ]
+    for index, item in enumerate(whole["output"]):
+        bodies += ({**body, "output_index": index} for body in _item_events(item))
+    bodies.append({"type": f"response.{whole['status']}", "response": whole})
+    for place, body in enumerate(bodies):
+        yield f"event: {body['type']}\n{_event({**body, 'sequence_number': place})}"
+
+
+def _item_events(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    where: dict[str, Any] = {"item_id": item["id"]}
+    if item["type"] == "function_call":
+        event, given = "response.function_call_arguments", item["arguments"]
+        yield _added(item, {"arguments": ""})
+        yield {"type": f"{event}.delta", **where, "delta": given}
+        yield {"type": f"{event}.done", **where, "name": item["name"], "arguments": given}
+    else:
+        (part,) = item["content"]
+        where["content_index"] = 0
+        yield _added(item, {"content": []})
+        yield {"type": "response.content_part.added", **where, "part": {**part, "text": ""}}
+        yield {"type": "response.output_text.delta", **where, "delta": part["text"], "logprobs": []}
+        yield {"type": "response.output_text.done", **where, "text": part["text"], "logprobs": []}
+        yield {"type": "response.content_part.done", **where, "part": part}
+    yield {"type": "response.output_item.done", "item": item}
+
+
+def _added(item: dict[str, Any], empty: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "response.output_item.added", "item": {**item, "status": "in_progress", **empty}}

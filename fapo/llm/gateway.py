@@ -20,6 +20,7 @@ from fapo.llm.requests import check_request, request_key
 from fapo.llm.translate import Retryable
 from fapo.records import ModelReply, ModelRequest, Usage
 
+_WIDEST_SPREAD_S = 10.0
 OnCall = Callable[[Purpose, ModelReply], None]
 OnHold = Callable[[float], None]
 
@@ -268,7 +269,8 @@ class Gateway:
             left = until - self._patience.clock()
             if left <= 0:
                 return
-            await self._pause(flight, left + self._patience.chance() * max(left / 2, 1.0), error)
+            spread = min(max(left / 2, 1.0), _WIDEST_SPREAD_S)
+            await self._pause(flight, left + self._patience.chance() * spread, error)
 
     async def _pause(self, flight: _Flight, seconds: float, error: ProviderError) -> None:
         if flight.held_s + seconds > self._patience.held_limit_s:

@@ -84,6 +84,8 @@ def request_key(request: ModelRequest, identity: str) -> bytes:
     parts = [identity, request.messages, request.params, request.trial, request.occurrence]
     if request.texts:
         parts.append(request.texts)
+    if request.held_out:
+        parts.append("held out")
     try:
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
         return hashlib.sha256(text.encode()).digest()

@@ -151,8 +151,16 @@ def read_json(path: Path) -> Any:
 
 @contextlib.contextmanager
 def lock_directory(directory: Path) -> Iterator[None]:
-    """Hold a directory for this process; the lock goes with the process. Raises UsageError if another holds it."""
-    with (directory / ".lock").open("w") as file:
+    """Hold a directory for this process; the lock goes with the process.
+
+    Raises UsageError if another holds it, StorageError if it cannot be written.
+    """
+    path = directory / ".lock"
+    try:
+        opened = path.open("w")
+    except OSError as error:
+        raise StorageError.of(path, error) from None
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

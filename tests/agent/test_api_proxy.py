@@ -303,6 +303,22 @@ def test_a_key_that_cannot_be_had_is_an_authentication_error() -> None:
     assert "the login has expired" in text
 
 
+def test_a_session_that_is_over_is_refused_before_a_key_is_asked_for() -> None:
+    asked = []
+
+    async def key() -> Key:
+        asked.append(True)
+        raise CredentialsError("not to be asked for")
+
+    reasons = iter(["it reached its limit", None])
+    proxy = ApiProxy(key, TOKEN, {}, refuse=lambda: next(reasons))
+    status, text = asyncio.run(ask(proxy))
+    assert (status, error_type(text), asked) == (403, "permission_error", [])
+    assert "it reached its limit" in text
+    status, _ = asyncio.run(ask(ApiProxy(key, TOKEN, {}, refuse=lambda: next(reasons))))
+    assert (status, asked) == (401, [True])
+
+
 # -- the user's own proxy
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from bench.drive import BadRun, Driver, Load, drive, find_peers
 from bench.loopback import Server, running_server
+from bench.throughput import too_slow
 from bench.work import STEPS, cases, messages, reply_to, score
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,9 +66,17 @@ def test_each_driver_has_a_row_with_the_calls_of_all_cases(printed: dict[str, An
 
 
 def test_the_servers_own_limit_and_the_cost_of_litellm_are_told(printed: dict[str, Any]) -> None:
-    assert printed["server"].keys() == {"connections", "requests_per_s", "cpu_ms_per_request"}
+    assert printed["server"].keys() == {"connections", "requests_per_s", "cpu_ms_per_request", "needed_per_s"}
+    assert printed["server"]["needed_per_s"] == 4 / 0.005
     assert min(printed["server"].values()) > 0
     assert printed["import_litellm_s"] > 0
+
+
+def test_a_server_that_would_slow_the_drivers_down_is_told() -> None:
+    assert too_slow({"requests_per_s": 2560, "needed_per_s": 1280}) is None
+    assert "answers 2,559 requests/s at most, and 1,280 are needed" in str(
+        too_slow({"requests_per_s": 2559, "needed_per_s": 1280})
+    )
 
 
 def test_the_server_answers_requests_that_come_in_pieces_or_together(server: Server) -> None:

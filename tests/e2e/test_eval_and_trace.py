@@ -85,4 +85,4 @@ def test_trace_shows_every_step_of_one_case(folder: Path, as_json: Done) -> None
 def test_without_confinement_it_says_so(folder: Path) -> None:
     done = fapo(folder, "eval", PIPELINE, "--limit", "2", "--isolation", "none")
     assert "can read labels and keys" in done.err
-    assert "confined by none" in done.out
+    assert "code not confined" in done.out

@@ -177,6 +177,23 @@ def test_a_finished_evaluation_is_shown_without_a_call_or_a_key(finished: tuple[
     assert (shown.code, "read back" in shown.out) == (0, True)
 
 
+def test_a_directory_that_cannot_be_written_can_be_read_and_is_else_one_line(
+    tmp_path: Path, model: PaidModel, finished: tuple[Path, Done]
+) -> None:
+    """A folder in place of the lock file: even root cannot write that."""
+    folder, first = finished
+    copy = shutil.copytree(first.json["evaluation_dir"], tmp_path / "copy")
+    (copy / ".lock").unlink()
+    (copy / ".lock").mkdir()
+    assert fapo(folder, "eval", "--resume", copy, "--json").json["score"] == first.json["score"]
+    lines = (copy / "traces.jsonl").read_bytes().splitlines(keepends=True)
+    (copy / "traces.jsonl").write_bytes(b"".join(lines[:5]))
+    done = fapo(tmp_path, "eval", "--resume", copy, **model.variables)
+    assert (done.code, done.out) == (3, "")
+    assert ".lock: cannot be written" in only_error(done)
+    assert (copy / "traces.jsonl").read_bytes() == b"".join(lines[:5])
+
+
 def test_trials_say_how_far_they_agree(finished: tuple[Path, Done]) -> None:
     folder, done = finished
     found = done.json

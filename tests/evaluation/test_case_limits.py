@@ -128,6 +128,12 @@ def test_one_excess_is_one_failure(make_plan: MakePlan, name: str) -> None:
     check(run(make_plan(code, n=8, spec=spec)), kinds)
 
 
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("name", ["allocates bit by bit", "starts a thousand threads", "forks", "fills its folder"])
+def test_resources_are_limited_at_every_level(make_plan: MakePlan, name: str) -> None:
+    test_one_excess_is_one_failure(make_plan, name)
+
+
 @pytest.mark.parametrize(
     ("body", "kinds"),
     [("time.sleep(3600)", {"timeout"}), ("held = bytearray(10 ** 9)", {"memory"}), ("os._exit(1)", {"died"})],

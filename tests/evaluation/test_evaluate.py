@@ -238,3 +238,21 @@ def test_a_finished_evaluation_is_read_back_without_a_worker_or_a_call(make_plan
     assert gateway.requests == []
     assert find_record(plan.directory, "case-1", 0) == first.records[1]
     assert find_record(plan.directory, "case-9", 0) is None
+
+
+@pytest.mark.parametrize(("split", "held_out"), [("train", False), ("validation", True), ("test", True)])
+def test_replies_for_held_out_cases_are_kept_apart(make_plan: MakePlan, split: str, held_out: bool) -> None:
+    """Else code on train could find out, by what is in the cache, what was asked on validation."""
+    code = """\
+        async def run(inputs, ctx):
+            await ctx.llm("say", text="the same")
+            return await ctx.llm("say", text="the same")
+        """
+    gateway = FakeGateway()
+    run(make_plan(code, split=split, n=2), gateway)
+    assert [request.held_out for request in gateway.requests] == [held_out] * 4
+
+
+def test_a_bug_that_every_case_runs_into_is_raised_once(make_plan: MakePlan) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(make_plan(ECHO, n=8), FakeGateway(failing(ZeroDivisionError("a bug"))))

@@ -202,6 +202,38 @@ def test_tools_samples_embeddings_and_responses_come_back_as_the_sdk_wants_them(
     assert record.steps[0].output == {"text": "", "tool_calls": [WEATHER]}
 
 
+STREAMED = """\
+    from langchain_openai import ChatOpenAI
+    from openai import OpenAI
+
+    client = OpenAI()
+    TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+
+    def run(inputs, ctx):
+        with client.responses.create(model="task", input="hello", stream=True) as stream:
+            types = [event.type for event in stream]
+        with client.responses.stream(model="task", input="hello") as stream:
+            deltas = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+            whole = stream.get_final_response()
+        with client.responses.stream(model="task", input="?", tools=[TOOL]) as stream:
+            call = stream.get_final_response().output[0]
+        model = ChatOpenAI(model="task", use_responses_api=True)
+        chain = "".join(chunk.text for chunk in model.stream("from a chain"))
+        return [types, deltas, whole.output_text, whole.usage.total_tokens, call.name, call.arguments, chain]
+    """
+
+
+def test_responses_are_streamed_as_the_sdk_and_langchain_want_them(make_plan: MakePlan) -> None:
+    (record,) = run(make_plan(STREAMED, n=1, spec=SPEC)).records
+    assert record.failure is None
+    assert record.prediction is not None
+    types, *rest = record.prediction.output
+    item = ["output_item.added", "content_part.added", "output_text.delta", "output_text.done", "content_part.done",
+            "output_item.done"]  # fmt: skip
+    assert types == [f"response.{name}" for name in ("created", "in_progress", *item, "completed")]
+    assert rest == ["HELLO!", "HELLO!", 15, "weather", '{"city": "Oslo"}', "FROM A CHAIN"]
+
+
 FAULTS = """\
     import openai
     client = openai.OpenAI()

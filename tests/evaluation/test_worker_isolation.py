@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import textwrap
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,33 +17,51 @@ import pytest
 import fapo
 from fapo.evaluation.evaluate import EvaluationPlan, Observer, evaluate
 from fapo.llm.gateway import Gateway
+from fapo.sandbox.policy import Level
+from fapo.sandbox.probe import LevelReport
+from tests.evaluation.conftest import plan_maker
 from tests.support.evaluations import FakeGateway, Watcher
+from tests.support.levels import HERE
 
 MakePlan = Callable[..., EvaluationPlan]
 SECRET = "the-label-nobody-may-see"
 
 
-def output_of(plan: EvaluationPlan) -> str:
-    """What the pipeline returned for its one case, or how it failed."""
+def play(plan: EvaluationPlan) -> list[str]:
+    """What the pipeline returned for each case, or how it failed."""
     gateway = cast(Gateway, FakeGateway())
     evaluation = asyncio.run(evaluate(plan, gateway, cast(Observer, Watcher())))
-    record = evaluation.records[0]
-    return json.dumps(record.prediction.output if record.prediction else str(record.failure))
+    records = evaluation.records
+    return [json.dumps(each.prediction.output if each.prediction else str(each.failure)) for each in records]
 
 
-def attack(body: str) -> str:
-    """Pipeline code that runs `body`, with `found` as what it got hold of."""
-    return "import os, sys, json, pathlib, glob, gc\nfound = None\n" + textwrap.dedent(
-        """\
-        async def run(inputs, ctx):
-            try:
-                found = None
-        {body}
-                return found
-            except BaseException as error:
-                return "blocked: " + type(error).__name__
-        """
-    ).replace("{body}", textwrap.indent(textwrap.dedent(body).strip(), " " * 8))
+def output_of(plan: EvaluationPlan) -> str:
+    """As `play`, of the only case."""
+    (output,) = play(plan)
+    return output
+
+
+def attack(bodies: Sequence[str]) -> str:
+    """Pipeline code that runs a body for each case, with `found` as what it got hold of."""
+    functions = "".join(FUNCTION.format(number=number, body=textwrap.indent(textwrap.dedent(body).strip(), " " * 8))
+                        for number, body in enumerate(bodies))  # fmt: skip
+    return f"{IMPORTS}{functions}{RUN}"
+
+
+IMPORTS = "import os, sys, json, pathlib, glob, gc, socket, subprocess\n"
+FUNCTION = """
+def attack_{number}(inputs, ctx):
+    try:
+        found = None
+{body}
+        return found
+    except BaseException as error:
+        return "blocked: " + type(error).__name__
+"""
+RUN = """
+async def run(inputs, ctx):
+    return globals()["attack_" + inputs["text"].removeprefix("word")](inputs, ctx)
+"""
 
 
 ATTACKS = {
@@ -79,31 +99,117 @@ ATTACKS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_pipeline_code_finds_nothing(make_plan: MakePlan, tmp_path: Path, name: str, listener: int) -> None:
+UNCONFINED = (
+    "labels by path", "the variant's neighbours", "a link to the labels", "the parent's environment",
+    "the parent's memory", "the parent's working directory", "built-in score functions", "built-in benchmarks",
+    "a subprocess", "a socket", "writing into the variant",
+)  # fmt: skip
+"""What gets through where nothing confines it, and does no harm there."""
+
+
+def play_all(folder: Path, names: Sequence[str], level: Level, port: int) -> dict[str, str]:
+    """What each attack came back with at a level, in one worker."""
     os.environ["FAPO_TEST_KEY"] = "sk-canary-in-the-parent"
-    labels = tmp_path / "validation.jsonl"
+    labels = folder / "validation.jsonl"
     labels.write_text(json.dumps({"id": "case-0", "expected": SECRET}) + "\n")
     checkout = str(Path(fapo.__file__).parent.parent)
-    values: dict[str, Any] = {"labels": str(labels), "terces": SECRET[::-1], "checkout": checkout, "port": listener}
-    output = output_of(make_plan(attack(ATTACKS[name].format(**values)), n=1))
+    values: dict[str, Any] = {"labels": str(labels), "terces": SECRET[::-1], "checkout": checkout, "port": port}
+    plan = plan_maker(folder)(attack([ATTACKS[name].format(**values) for name in names]), n=len(names))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fapo.evaluation.evaluate.choose_level", lambda _: LevelReport(level, True, (), ""))
+        return dict(zip(names, play(plan), strict=True))
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[Level, dict[str, str]]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        played = {level: play_all(tmp_path_factory.mktemp(level), list(ATTACKS), level, port) for level in HERE}
+        return played | {"none": play_all(tmp_path_factory.mktemp("none"), UNCONFINED, "none", port)}
+
+
+@pytest.mark.parametrize("level", HERE)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_pipeline_code_finds_nothing(outputs: dict[Level, dict[str, str]], name: str, level: Level) -> None:
+    output = outputs[level][name]
     assert output == "null" or output.startswith('"blocked: ')
+
+
+@pytest.mark.parametrize("name", UNCONFINED)
+def test_the_same_attack_finds_something_in_a_free_process(outputs: dict[Level, dict[str, str]], name: str) -> None:
+    output = outputs["none"][name]
+    assert output != "null"
+    assert "blocked" not in output
 
 
 def test_what_is_written_beside_the_labels_stays_in_the_sandbox(make_plan: MakePlan, tmp_path: Path) -> None:
     beside = tmp_path / "validation.jsonl.x"
-    output_of(make_plan(attack(f"open({str(beside)!r}, 'w').write('x')"), n=1))
+    output_of(make_plan(attack([f"open({str(beside)!r}, 'w').write('x')"]), n=1))
     assert not beside.exists()
-    output_of(make_plan(attack(f"open({str(beside)!r}, 'w').write('x')"), n=1, isolation="none",
+    output_of(make_plan(attack([f"open({str(beside)!r}, 'w').write('x')"]), n=1, isolation="none",
                         directory=tmp_path / "unconfined"))  # fmt: skip
     assert beside.exists()
 
 
-def test_the_attacks_would_find_something_without_confinement(make_plan: MakePlan, tmp_path: Path) -> None:
-    labels = tmp_path / "validation.jsonl"
-    labels.write_text(SECRET)
-    code = attack(ATTACKS["labels by path"].format(labels=str(labels)))
-    assert SECRET in output_of(make_plan(code, n=1, isolation="none"))
+KEEP = """
+places = [{outside!r}] if {only_outside} else [
+    os.getcwd(), os.environ["HOME"], os.environ["TMPDIR"], "/tmp", "/var/tmp", "/dev/shm", "/run",
+    os.path.dirname(__file__), os.path.dirname(json.__file__), *sys.path, {outside!r}]
+for place in places:
+    try:
+        pathlib.Path(place, {name!r}).write_text("kept")
+    except OSError:
+        pass
+    try:
+        os.setxattr(place, "user." + {name!r}, b"kept")
+    except OSError:
+        pass
+os.environ["KEPT"] = json.kept = sys.kept = "kept"
+found = [place for place in places if os.path.exists(os.path.join(place, {name!r}))]
+"""
+LOOK = """
+places = [{outside!r}] if {only_outside} else [
+    os.getcwd(), os.environ["HOME"], os.environ["TMPDIR"], "/tmp", "/var/tmp", "/dev/shm", "/run",
+    os.path.dirname(__file__), os.path.dirname(json.__file__), *sys.path, {outside!r}]
+found = [place for place in places if os.path.exists(os.path.join(place, {name!r}))]
+for place in places:
+    try:
+        found += [place for attribute in os.listxattr(place) if attribute == "user." + {name!r}]
+    except OSError:
+        pass
+found += [name for name, there in (("environ", "KEPT" in os.environ), ("json", hasattr(json, "kept")),
+                                   ("sys", hasattr(sys, "kept"))) if there]
+found = found or None
+"""
+
+
+def kept(folder: Path, level: Level, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    """Where one variant could keep something while it ran on validation, and what the next one finds on train."""
+    monkeypatch.setattr("fapo.evaluation.evaluate.choose_level", lambda _: LevelReport(level, True, (), ""))
+    outside = folder / "outside"
+    outside.mkdir()
+    name = f"kept-{uuid.uuid4()}"
+    values: dict[str, Any] = {"outside": str(outside), "name": name, "only_outside": level == "none"}
+    make_plan = plan_maker(folder)
+    before = make_plan(attack([KEEP.format(**values)]), n=1, directory=folder / "first")
+    places = json.loads(output_of(before))
+    after = make_plan(attack([LOOK.format(**values)]), n=1, directory=folder / "second", split="train")
+    found = output_of(after)
+    return places, found
+
+
+@pytest.mark.parametrize("level", HERE)
+def test_nothing_is_kept_from_one_variant_to_the_next(
+    tmp_path: Path, level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, found = kept(tmp_path, level, monkeypatch)
+    assert places  # its own folder
+    assert found == "null"
+
+
+def test_in_a_free_process_something_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, found = kept(tmp_path, "none", monkeypatch)
+    assert str(tmp_path / "outside") in json.loads(found)
 
 
 def test_a_patched_json_or_a_forged_frame_forges_no_score(make_plan: MakePlan) -> None:

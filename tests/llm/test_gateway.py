@@ -295,6 +295,11 @@ class TestRateLimits:
         run(client, body, time, patience=patience)
         assert time.slept == [10.0, 12.5, 15.0]
 
+    def test_after_a_long_wait_they_come_back_within_seconds_of_each_other(self) -> None:
+        time, client = FakeTime(), FakeClient([rate_limit(400.0), reply_of()])
+        once(client, time=time, patience=time.patience(chance=1.0))
+        assert time.slept == [410.0]
+
     def test_a_rate_limit_is_no_failed_try(self) -> None:
         time, client = FakeTime(), FakeClient([*[rate_limit(1.0)] * 20, reply_of()])
         assert once(client, time=time, patience=time.patience(max_tries=2)).text == "hello"

@@ -27,6 +27,7 @@ def test_order_of_keys_does_not_matter_to_the_key() -> None:
         replace(REQUEST, params={"temperature": 0.5, "max_tokens": 10}),
         replace(REQUEST, messages=({"role": "user", "content": "hi!"},)),
         replace(REQUEST, messages=({"role": "system", "content": "hi"},)),
+        replace(REQUEST, held_out=True),
     ],
 )
 def test_anything_that_may_change_the_reply_changes_the_key(changed: ModelRequest) -> None:

@@ -44,6 +44,12 @@ TRIALS_A_SEED = 100
 """Trial numbers that a seed has for itself, so that searches with different seeds draw samples of their own."""
 
 
+def evaluation_name(key: EvaluationKey) -> str:
+    """The folder of an evaluation below a run's `evaluations/`."""
+    variant, split, limit, trial = key
+    return f"{variant}-{split}" + ("" if limit is None else f"-{limit}") + (f"-arm{trial}" if trial else "")
+
+
 class Narrator(Protocol):
     """Shows a person what happens. Nothing that it does changes the run."""
 
@@ -136,7 +142,6 @@ class Run:
         key = (variant, split, limit, trial)
         if key in self._evaluations and wanted <= self._evaluations[key].values.keys():
             return self._evaluations[key]
-        name = f"{variant}-{split}" + ("" if limit is None else f"-{limit}") + (f"-arm{trial}" if trial else "")
         models = self.project.spec.models
         manifest = Manifest(
             pipeline=self.project.spec.name,
@@ -152,7 +157,7 @@ class Run:
             first_trial=trial + TRIALS_A_SEED * self.config.seed,
             judge=self.project.judge,
         )
-        target = self.directory / "evaluations" / name
+        target = self.directory / "evaluations" / evaluation_name(key)
         plan = self._plan(variant, cases, manifest, target)
         write_cases(target, cases, self.project.clusters(split))
         observer = self.narrator.evaluating(f"{variant} on {split}", len(wanted))

@@ -1,0 +1,83 @@
+"""Two evaluations case by case: what the paired test says, and which cases were won and lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fapo.errors import FapoError
+from fapo.evaluation.compare import Arm, Comparison, compare_arms
+from fapo.evaluation.evaluate import load_manifest
+from fapo.evaluation.request import read_cases
+from fapo.ui.trace_index import TraceIndex
+
+Outcome = Literal["won", "lost", "same", "open"]
+_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CaseChange:
+    """One case: its mean score on both sides, None where it is undecided or was not run. `won` and `lost` are B's."""
+
+    case_id: str
+    a: float | None
+    b: float | None
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.a is None or self.b is None:
+            return "open"
+        return "same" if abs(self.b - self.a) < 1e-12 else "won" if self.b > self.a else "lost"
+
+    @property
+    def size(self) -> float:
+        return 0.0 if self.a is None or self.b is None else self.b - self.a
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """B beside A. `comparison` is None where the two cannot be compared as a whole, for what `problem` says."""
+
+    comparison: Comparison | None
+    problem: str
+    changes: tuple[CaseChange, ...]
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(change.outcome == outcome for change in self.changes)
+
+    def chosen(self, outcome: str, text: str) -> list[CaseChange]:
+        """The largest changes first; `all` is whatever outcome, `text` a part of the case's id."""
+        found = [c for c in self.changes if outcome in ("all", c.outcome) and text.casefold() in c.case_id.casefold()]
+        return sorted(found, key=lambda change: -abs(change.size))
+
+
+class Comparer:
+    """Compares evaluations as they are indexed, and remembers the last ones."""
+
+    def __init__(self, index: TraceIndex) -> None:
+        self._index = index
+        self._known: dict[tuple[object, ...], Versus] = {}
+
+    def compare(self, a: Path, b: Path) -> Versus:
+        """B beside A, both indexed as far as they are."""
+        key = tuple((str(each), self._index.update(each, 2.0).indexed) for each in (a, b))
+        if key not in self._known:
+            if len(self._known) >= _KEPT:
+                self._known.pop(next(iter(self._known)))
+            self._known[key] = _compare(self._arm(a), self._arm(b))
+        return self._known[key]
+
+    def _arm(self, directory: Path) -> Arm:
+        samples = self._index.samples(self._index.file_of(directory))
+        return Arm(directory, load_manifest(directory), samples, read_cases(directory))
+
+
+def _compare(a: Arm, b: Arm) -> Versus:
+    means = a.means, b.means
+    known = dict.fromkeys([*(a.cases or {}), *(b.cases or {}), *(case for case, _ in (*a.samples, *b.samples))])
+    changes = tuple(CaseChange(case, means[0].get(case), means[1].get(case)) for case in known)
+    try:
+        return Versus(compare_arms(a, b), "", changes)
+    except FapoError as error:
+        return Versus(None, str(error), changes)

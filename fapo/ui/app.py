@@ -13,10 +13,11 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+import fapo
 from fapo.errors import FapoError, UsageError
 from fapo.ui import case_pages, compare_pages, run_pages, streams
 from fapo.ui.access import HOST, Access, Gate
@@ -24,6 +25,13 @@ from fapo.ui.library import Library, SealedTest, UnknownPlace
 from fapo.ui.site import Site, site_of
 
 _ASSETS = Path(__file__).parent / "assets"
+_ECHARTS = Path(fapo.__file__).parent / "report" / "assets" / "echarts.min.js"
+
+
+def _echarts(request: Request) -> Response:
+    """The charting library, which reports carry, too."""
+    return FileResponse(_ECHARTS)
+
 
 ROUTES = [
     Route("/", run_pages.show_runs),
@@ -41,6 +49,7 @@ ROUTES = [
     Route("/compare", compare_pages.show_compare),
     Route("/part/changes", compare_pages.part_changes),
     Route("/part/pair", compare_pages.part_pair),
+    Route("/assets/echarts.js", _echarts),
     Mount("/assets", StaticFiles(directory=_ASSETS)),
 ]
 

@@ -19,7 +19,7 @@ _STATES: dict[str, str] = {
     "undecided": "value IS NULL",
 }
 SORTS: dict[str, str] = {
-    "order": "position, trial, id",
+    "in order": "position, trial, id",
     "lowest score": "value IS NULL, value, position, id",
     "highest score": "value IS NULL, value DESC, position, id",
     "most expensive": "cost IS NULL, cost DESC, calls DESC, position, id",
@@ -40,16 +40,16 @@ class CaseFilter:
     level: str = ""
     low: float | None = None
     high: float | None = None
-    sort: str = "order"
+    sort: str = "in order"
 
     @classmethod
     def read(cls, given: dict[str, str]) -> CaseFilter:
         """From the parameters of a URL; what is unknown or malformed filters nothing."""
         texts = {name: given.get(name, "")[:200] for name in ("q", "step", "category", "level")}
         state: Any = given.get("state", "all")
-        sort = given.get("sort", "order")
+        sort = given.get("sort", "")
         return cls(**texts, state=state if state in get_args(State) else "all", low=_number(given.get("low")),
-                   high=_number(given.get("high")), sort=sort if sort in SORTS else "order")  # fmt: skip
+                   high=_number(given.get("high")), sort=sort if sort in SORTS else "in order")  # fmt: skip
 
     def parameters(self, **changed: Any) -> dict[str, str]:
         """As parameters of a URL, without what is at its default."""

@@ -10,11 +10,10 @@ from starlette.responses import Response
 from fapo.records import CaseRecord
 from fapo.report.diffs import FileDiff, side_by_side
 from fapo.ui.case_table import CaseFilter, find_sample
-from fapo.ui.excerpts import as_text
 from fapo.ui.library import EvaluationPlace, Library, UnknownPlace
 from fapo.ui.site import Site, number, site_of
 from fapo.ui.trace_index import read_record
-from fapo.ui.trace_view import LIMIT, clean, pair_steps, view_trace
+from fapo.ui.trace_view import Block, block, pair_steps, view_trace
 
 PAGE = 100
 
@@ -44,9 +43,10 @@ def part_pair(request: Request) -> Response:
     labels = site.library.labels(b).cases.get(case) or site.library.labels(a).cases.get(case)
     some = next(record for record in records if record is not None)
     steps = [(step, text_diff(*step.texts)) for step in pair_steps(*records)]
+    answers = [_answer(record) for record in records]
     first = next((number for number, (step, _) in enumerate(steps) if not step.is_same), None)
     return site.page("_pair.html", a=a, b=b, case_id=case, trial=trial, records=records, steps=steps, first=first,
-                     about=view_trace(some, labels, ()), answers=text_diff(*map(_answer, records)))  # fmt: skip
+                     about=view_trace(some, labels, ()), answers=answers)  # fmt: skip
 
 
 def _choices(library: Library) -> list[str]:
@@ -86,15 +86,16 @@ def _record(library: Library, place: EvaluationPlace, case: str, trial: int) -> 
     return None if found is None else read_record(place.directory, found.begins, found.length)
 
 
-def _answer(record: CaseRecord | None) -> str:
+def _answer(record: CaseRecord | None) -> Block:
+    """The prediction, or what stood in its way."""
     if record is None:
-        return ""
-    if record.failure is not None:
-        return f"{record.failure.owner} failure, {record.failure.kind}: {record.failure.message}"
-    return "" if record.prediction is None else as_text(record.prediction.output)
+        return block("not run", "")
+    if (failure := record.failure) is not None:
+        return block(f"{failure.owner} failure, {failure.kind}", failure.message)
+    return block("", "" if record.prediction is None else record.prediction.output)
 
 
 def text_diff(a: str, b: str) -> FileDiff | None:
     """Two texts line by line; None where they are equal."""
-    found = side_by_side({"text": clean(a[:LIMIT]).encode()}, {"text": clean(b[:LIMIT]).encode()})
+    found = side_by_side({"text": a.encode()}, {"text": b.encode()})
     return found[0] if found else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from fapo.optimize.evaluated import project_of
 from fapo.optimize.start import RUN_FILE
 from fapo.records import Case
 from fapo.report.run_list import RunRow, run_row
+from fapo.store.files import is_locked
 from fapo.ui.blame import blame_some
 from fapo.ui.trace_index import Progress, TraceIndex
 
@@ -97,7 +97,7 @@ class Library:
             row = self._rows[path][1]
         else:
             row, cases = self._evaluation_row(path)
-        return RunEntry(row, status.st_mtime, is_held(path), cases)
+        return RunEntry(row, status.st_mtime, is_locked(path), cases)
 
     def _evaluation_row(self, path: Path) -> tuple[RunRow, int | None]:
         try:
@@ -174,17 +174,6 @@ class Library:
         with self._judging:
             waiting = blame_some(self.index, place.directory, self.labels(place).cases, seconds)
         return progress, waiting
-
-
-def is_held(directory: Path) -> bool:
-    """Whether a fapo process works on a directory, without getting in the way of one that wants to."""
-    try:
-        status = (directory / ".lock").stat()
-        held = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError):
-        return False
-    inode = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    return any(fields[1:4] == ["FLOCK", "ADVISORY", "WRITE"] and inode in fields for fields in map(str.split, held))
 
 
 def check_folder(path: Path) -> Path:

@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fapo.config import OptimizeConfig
-from fapo.errors import FapoError, UsageError
+from fapo.errors import FapoError
 from fapo.evaluation.compare import Comparison
 from fapo.evaluation.evaluate import MANIFEST_FILE, TRACES_FILE, load_manifest
 from fapo.evaluation.request import read_cases
-from fapo.optimize.events import State, replay
+from fapo.optimize.events import State
 from fapo.optimize.run import BASELINE, evaluation_name
-from fapo.optimize.start import RUN_FILE
+from fapo.optimize.run_files import RunFiles
 from fapo.records import Usage
 from fapo.report.run_summary import Gain, describe_gain
-from fapo.store.files import read_json
 from fapo.ui.journal_view import Line, Point, Tone, TreeRow, chart, lines_of, read_journal, tree
-from fapo.ui.library import EVALUATIONS, JOURNAL, Library, is_held
+from fapo.ui.library import EVALUATIONS, JOURNAL, Library
 from fapo.ui.trace_index import TraceIndex
 from fapo.ui.versus import Comparer
 
@@ -88,20 +87,15 @@ class RunFacts:
 def read_run(library: Library, comparer: Comparer, name: str) -> RunFacts:
     """Raises UnknownPlace, and UsageError for a run that cannot be read."""
     directory = library.run(name)
-    try:
-        frozen = read_json(directory / RUN_FILE)
-        config = OptimizeConfig.model_validate(frozen["config"])
-    except (ValueError, KeyError, OSError) as error:
-        raise UsageError(f"cannot be read back: {' '.join(str(error).split())}", path=directory / RUN_FILE) from None
+    files = RunFiles(directory)
+    state, running = files.state, files.is_running
     entries, ends = read_journal(directory / JOURNAL)
-    state = replay(entries)
-    running = is_held(directory)
     tone, headline = _headline(state, running, directory, comparer)
     return RunFacts(
         name=name,
         directory=directory,
-        pipeline=str(frozen["pipeline"]),
-        config=config,
+        pipeline=files.pipeline,
+        config=files.config,
         state=state,
         running=running,
         tone=tone,

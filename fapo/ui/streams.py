@@ -16,7 +16,8 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 
 from fapo.evaluation.evaluate import TRACES_FILE
-from fapo.ui.library import JOURNAL, Library, is_held
+from fapo.store.files import is_locked
+from fapo.ui.library import JOURNAL, Library
 from fapo.ui.run_facts import read_run
 from fapo.ui.site import Site, number, site_of
 
@@ -52,7 +53,7 @@ async def _run_events(site: Site, name: str, after: int) -> AsyncIterator[Server
 def _run_stamp(directory: Path) -> tuple[int, int, bool]:
     """Changes when a run's page does: the size of the journal, that of all traces, and whether it is worked on."""
     traces = sum(path.stat().st_size for path in directory.glob(f"evaluations/*/{TRACES_FILE}"))
-    return _size(directory / JOURNAL), traces, is_held(directory)
+    return _size(directory / JOURNAL), traces, is_locked(directory)
 
 
 def stream_evaluation(request: Request) -> EventSourceResponse:
@@ -89,9 +90,9 @@ async def _changes(site: Site, stamp: Callable[[], T]) -> AsyncIterator[T]:
 
 def _runs_stamp(library: Library) -> object:
     found = []
-    for path in sorted(library.runs_dir.glob("*")):
+    for path in sorted(path for path in library.runs_dir.glob("*") if path.is_dir()):
         log = path / JOURNAL
-        found.append((path.name, _size(log) or _size(path / TRACES_FILE), is_held(path)))
+        found.append((path.name, _size(log) or _size(path / TRACES_FILE), is_locked(path)))
     return found
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from fapo.attribution.blame import Blame
 from fapo.records import Case, CaseRecord, Step
-from fapo.ui.excerpts import as_text
 
 LIMIT = 20_000
 """Characters of one value that are shown at once."""
@@ -148,7 +147,7 @@ class PairedStep:
     @property
     def texts(self) -> tuple[str, str]:
         """The outputs of both sides as text."""
-        a, b = ("" if step is None else step.error or as_text(step.output) for step in (self.a, self.b))
+        a, b = ("" if step is None else step.error or block("", step.output).text for step in (self.a, self.b))
         return a, b
 
 

@@ -19,8 +19,8 @@ def _place(request: Request) -> EvaluationPlace:
     return site_of(request).library.evaluation(request.path_params["at"])
 
 
-def _figures(site: Site, place: EvaluationPlace) -> dict[str, Any]:
-    progress, waiting = site.library.refresh(place)
+def _figures(site: Site, place: EvaluationPlace, seconds: float, *, patient: bool) -> dict[str, Any]:
+    progress, waiting = site.library.refresh(place, seconds, patient=patient)
     file = site.library.index.file_of(place.directory)
     return {
         "progress": progress,
@@ -28,7 +28,7 @@ def _figures(site: Site, place: EvaluationPlace) -> dict[str, Any]:
         "figures": site.library.index.figures(file),
         "steps": site.library.index.steps(file),
         "facets": read_facets(site.library.index, file),
-        "missing": site.library.labels(place).missing,
+        "missing": site.library.why_unlabelled(place),
     }
 
 
@@ -39,7 +39,7 @@ def _rows(site: Site, place: EvaluationPlace, wanted: CaseFilter, start: int) ->
 
 def show_evaluation(request: Request) -> Response:
     site, place, wanted = site_of(request), _place(request), _wanted(request)
-    figures = _figures(site, place)
+    figures = _figures(site, place, 0.3, patient=False)
     others = site.library.evaluations(place.run) if place.run is not None else []
     return site.page(
         "evaluation.html",
@@ -53,13 +53,14 @@ def show_evaluation(request: Request) -> Response:
 def part_figures(request: Request) -> Response:
     """The figures above the table, again; they ask for themselves as long as something is to be indexed."""
     site, place = site_of(request), _place(request)
-    return site.page("_figures.html", **_figures(site, place), place=place, wanted=_wanted(request))
+    return site.page("_figures.html", **_figures(site, place, 1.0, patient=True), place=place, wanted=_wanted(request))
 
 
 def part_cases(request: Request) -> Response:
     """Rows of the table from `start` on; with 0, the page's address follows the filter."""
     site, place, wanted = site_of(request), _place(request), _wanted(request)
     start = number(request, "start")
+    site.library.index.update(place.directory, 0.1)
     answer = site.page("_cases.html", **_rows(site, place, wanted, start))
     if start == 0:
         answer.headers["HX-Replace-Url"] = link(f"/evaluation/{place.at}", **wanted.parameters())

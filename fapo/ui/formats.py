@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fapo.report.html import ticked
 from fapo.store.files import to_python
 
 
@@ -75,6 +76,7 @@ def templates() -> Environment:
     made = Environment(loader=PackageLoader("fapo.ui"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                        lstrip_blocks=True)  # fmt: skip
     made.filters |= {"score": score, "points": points, "dollars": dollars, "count": count, "seconds": seconds,
-                     "clock": clock, "when": when, "json": as_json}  # fmt: skip
+                     "clock": clock, "when": when, "json": as_json,
+                     "ticked": ticked}  # fmt: skip
     made.globals["link"] = link
     return made

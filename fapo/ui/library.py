@@ -19,6 +19,8 @@ from fapo.ui.trace_index import Progress, TraceIndex
 
 JOURNAL = "journal.jsonl"
 EVALUATIONS = "evaluations"
+_QUICK = 2000
+"""Cases whose labels are read while a page waits."""
 
 
 class UnknownPlace(FapoError):
@@ -168,12 +170,24 @@ class Library:
             self._labels[place.directory] = found
         return self._labels[place.directory]
 
-    def refresh(self, place: EvaluationPlace, seconds: float = 0.3) -> tuple[Progress, int]:
-        """Index and judge what is new, for about so many seconds each: how far, and how many cases wait for a judge."""
+    def refresh(self, place: EvaluationPlace, seconds: float, *, patient: bool = True) -> tuple[Progress, int]:
+        """Index and then judge what is new, for about so many seconds each: how far, and how many cases wait.
+
+        Not `patient`, what takes longer in a large evaluation is left for the next time.
+        """
         progress = self.index.update(place.directory, seconds)
+        file = self.index.file_of(place.directory)
+        quick = patient or place.directory in self._labels or self.index.figures(file).samples <= _QUICK
+        if not progress.done or not quick:
+            return progress, self.index.waiting(file)
+        cases = self.labels(place).cases
         with self._judging:
-            waiting = blame_some(self.index, place.directory, self.labels(place).cases, seconds)
-        return progress, waiting
+            return progress, blame_some(self.index, place.directory, cases, seconds)
+
+    def why_unlabelled(self, place: EvaluationPlace) -> str:
+        """Why the labels of an evaluation are not at hand, where that was found out."""
+        found = self._labels.get(place.directory)
+        return "" if found is None else found.missing
 
 
 def check_folder(path: Path) -> Path:

@@ -162,7 +162,7 @@ def test_comparison(state: State, directory: Path, comparer: Comparer) -> Compar
     folders = [directory / EVALUATIONS / f"{variant}-test" for variant in (BASELINE, state.incumbent)]
     if state.incumbent == BASELINE or not all((folder / MANIFEST_FILE).is_file() for folder in folders):
         return None
-    return comparer.compare(*folders).comparison
+    return comparer.compare(*folders).verdict().comparison
 
 
 def _evaluations(library: Library, run: str, directory: Path, state: State, running: bool) -> Iterator[EvaluationRow]:

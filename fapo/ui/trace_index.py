@@ -27,7 +27,7 @@ from fapo.store.files import from_json
 from fapo.ui.excerpts import search_text, shown_answer, shown_question
 
 VERSION = 1
-_BATCH = 200
+_BATCH = 1000
 _HEAD = 4096
 
 _SCHEMA = """
@@ -35,9 +35,9 @@ CREATE TABLE IF NOT EXISTS files(
   id INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, inode INTEGER NOT NULL, head TEXT NOT NULL,
   head_bytes INTEGER NOT NULL, indexed INTEGER NOT NULL, damaged INTEGER NOT NULL, judged_by TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS cases(
-  id INTEGER PRIMARY KEY, file INTEGER NOT NULL, position INTEGER, case_id TEXT NOT NULL, trial INTEGER NOT NULL,
-  begins INTEGER NOT NULL, length INTEGER NOT NULL, value REAL, owner TEXT, kind TEXT, calls INTEGER NOT NULL,
-  cached INTEGER NOT NULL, input_tokens INTEGER, output_tokens INTEGER, cost REAL, duration REAL NOT NULL,
+  id INTEGER PRIMARY KEY, file INTEGER NOT NULL, position INTEGER NOT NULL, case_id TEXT NOT NULL,
+  trial INTEGER NOT NULL, begins INTEGER NOT NULL, length INTEGER NOT NULL, value REAL, owner TEXT, kind TEXT,
+  calls INTEGER NOT NULL, cached INTEGER NOT NULL, input_tokens INTEGER, output_tokens INTEGER, cost REAL, duration REAL NOT NULL,
   question TEXT NOT NULL, answer TEXT NOT NULL, judged INTEGER NOT NULL DEFAULT 0, UNIQUE(file, case_id, trial));
 CREATE INDEX IF NOT EXISTS cases_in_order ON cases(file, position, trial, id);
 CREATE INDEX IF NOT EXISTS cases_by_value ON cases(file, value, judged);
@@ -117,6 +117,7 @@ class TraceIndex:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._figures: dict[int, tuple[int, Figures]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._create()
@@ -192,16 +193,23 @@ class TraceIndex:
     def figures(self, file: int) -> Figures:
         """What the cases indexed so far come to."""
         with self.connect() as db:
-            n, decided, failing, failed, mean, calls, cached, tokens_in, tokens_out, cost = db.execute(
-                """SELECT count(*), count(value), coalesce(sum(value < 1), 0), coalesce(sum(owner = 'pipeline'), 0),
-                avg(value), coalesce(sum(calls), 0), coalesce(sum(cached), 0),
-                CASE WHEN count(input_tokens) = count(*) THEN coalesce(sum(input_tokens), 0) END,
-                CASE WHEN count(output_tokens) = count(*) THEN coalesce(sum(output_tokens), 0) END,
-                CASE WHEN count(cost) = count(*) THEN coalesce(sum(cost), 0.0) END
-                FROM cases WHERE file = ?""", (file,)).fetchone()  # fmt: skip
-            counts = dict(db.execute("SELECT min(9, CAST(value * 10 AS INTEGER)), count(*) FROM cases "
-                                     "WHERE file = ? AND value IS NOT NULL GROUP BY 1", (file,)))  # fmt: skip
-            p50, p95 = (_quantile(db, file, decided, share) for share in (0.5, 0.95))
+            row = db.execute("SELECT indexed FROM files WHERE id = ?", (file,)).fetchone()
+            known = self._figures.get(file)
+            if row is None or known is None or known[0] != row[0]:
+                known = self._figures[file] = (row[0] if row else 0, self._sum_up(db, file))
+        return known[1]
+
+    def _sum_up(self, db: sqlite3.Connection, file: int) -> Figures:
+        n, decided, failing, failed, mean, calls, cached, tokens_in, tokens_out, cost = db.execute(
+            """SELECT count(*), count(value), coalesce(sum(value < 1), 0), coalesce(sum(owner = 'pipeline'), 0),
+            avg(value), coalesce(sum(calls), 0), coalesce(sum(cached), 0),
+            CASE WHEN count(input_tokens) = count(*) THEN coalesce(sum(input_tokens), 0) END,
+            CASE WHEN count(output_tokens) = count(*) THEN coalesce(sum(output_tokens), 0) END,
+            CASE WHEN count(cost) = count(*) THEN coalesce(sum(cost), 0.0) END
+            FROM cases WHERE file = ?""", (file,)).fetchone()  # fmt: skip
+        counts = dict(db.execute("SELECT min(9, CAST(value * 10 AS INTEGER)), count(*) FROM cases "
+                                 "WHERE file = ? AND value IS NOT NULL GROUP BY 1", (file,)))  # fmt: skip
+        p50, p95 = (_quantile(db, file, decided, share) for share in (0.5, 0.95))
         usage = Usage(calls, cached, tokens_in, tokens_out, cost)
         return Figures(n, decided, failing, failed, mean, usage, p50, p95, tuple(counts.get(k, 0) for k in range(10)))
 
@@ -368,7 +376,8 @@ def _add(
     usage, failure = record.usage, record.failure
     owner, kind = (failure.owner, failure.kind) if failure else (None, None)
     row = db.execute(_INSERT, (
-        file, positions.get(record.case_id), record.case_id, record.trial, begins, length, record.value, owner, kind,
+        file, positions.get(record.case_id, len(positions)), record.case_id, record.trial, begins, length, record.value,
+        owner, kind,
         usage.llm_calls, usage.cached_calls, usage.input_tokens, usage.output_tokens, usage.cost_usd, record.duration_s,
         shown_question(record), shown_answer(record),
     )).fetchone()  # fmt: skip

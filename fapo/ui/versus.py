@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from fapo.ui.trace_index import TraceIndex
 
 Outcome = Literal["won", "lost", "same", "open"]
 _KEPT = 8
+_QUICK = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +38,44 @@ class CaseChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Versus:
-    """B beside A. `comparison` is None where the two cannot be compared as a whole, for what `problem` says."""
+class Verdict:
+    """What the paired test says; None where the two cannot be compared as a whole, for what `problem` says."""
 
     comparison: Comparison | None
-    problem: str
-    changes: tuple[CaseChange, ...]
+    problem: str = ""
 
-    def count(self, outcome: Outcome) -> int:
-        return sum(change.outcome == outcome for change in self.changes)
+
+class Versus:
+    """B beside A, both as far as they were indexed. The largest changes come first in `changes`."""
+
+    def __init__(self, a: Arm, b: Arm) -> None:
+        means = a.means, b.means
+        samples = (case for case, _ in (*a.samples, *b.samples))
+        known = dict.fromkeys([*(a.cases or {}), *(b.cases or {}), *samples])
+        changes = [CaseChange(case, means[0].get(case), means[1].get(case)) for case in known]
+        self.changes = sorted(changes, key=lambda change: -abs(change.size))
+        self.counts = Counter(change.outcome for change in changes)
+        self._arms = a, b
+        self._verdict: Verdict | None = None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the verdict is there, or takes no time."""
+        return self._verdict is not None or len(self.changes) <= _QUICK
+
+    def verdict(self) -> Verdict:
+        """The paired test over all cases: takes seconds for tens of thousands, the first time."""
+        if self._verdict is None:
+            try:
+                self._verdict = Verdict(compare_arms(*self._arms))
+            except FapoError as error:
+                self._verdict = Verdict(None, str(error))
+        return self._verdict
 
     def chosen(self, outcome: str, text: str) -> list[CaseChange]:
-        """The largest changes first; `all` is whatever outcome, `text` a part of the case's id."""
-        found = [c for c in self.changes if outcome in ("all", c.outcome) and text.casefold() in c.case_id.casefold()]
-        return sorted(found, key=lambda change: -abs(change.size))
+        """Those of one outcome, or of `all`, with `text` in the case's id."""
+        part = text.casefold()
+        return [c for c in self.changes if outcome in ("all", c.outcome) and part in c.case_id.casefold()]
 
 
 class Comparer:
@@ -65,19 +91,9 @@ class Comparer:
         if key not in self._known:
             if len(self._known) >= _KEPT:
                 self._known.pop(next(iter(self._known)))
-            self._known[key] = _compare(self._arm(a), self._arm(b))
+            self._known[key] = Versus(self._arm(a), self._arm(b))
         return self._known[key]
 
     def _arm(self, directory: Path) -> Arm:
         samples = self._index.samples(self._index.file_of(directory))
         return Arm(directory, load_manifest(directory), samples, read_cases(directory))
-
-
-def _compare(a: Arm, b: Arm) -> Versus:
-    means = a.means, b.means
-    known = dict.fromkeys([*(a.cases or {}), *(b.cases or {}), *(case for case, _ in (*a.samples, *b.samples))])
-    changes = tuple(CaseChange(case, means[0].get(case), means[1].get(case)) for case in known)
-    try:
-        return Versus(compare_arms(a, b), "", changes)
-    except FapoError as error:
-        return Versus(None, str(error), changes)

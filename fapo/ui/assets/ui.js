@@ -15,6 +15,8 @@ function choose(row) {
   all(".row.here").forEach((other) => other.classList.remove("here"));
   if (!row) return;
   row.classList.add("here");
+  const more = one(".cases > [hx-trigger^=intersect]");
+  if (more && rows().indexOf(row) > rows().length - 10) more.scrollIntoView({ block: "nearest" });
   row.scrollIntoView({ block: "nearest" });
 }
 
@@ -24,8 +26,6 @@ function move(by) {
   const at = list.findIndex((row) => row.classList.contains("here"));
   const next = Math.min(list.length - 1, Math.max(0, at < 0 ? (by > 0 ? 0 : list.length - 1) : at + by));
   choose(list[next]);
-  const more = one(".cases > [hx-trigger^=intersect]");
-  if (more && next > list.length - 10) more.scrollIntoView({ block: "nearest" }), list[next].scrollIntoView({ block: "nearest" });
   if (openCase && list[next].dataset.part) open(list[next]);
   return true;
 }
@@ -164,7 +164,7 @@ const KEYS = {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || one("dialog[open]")) return;
-  const field = event.target.closest("input, select, textarea");
+  const field = event.target.closest("input:not([type=radio]), select, textarea");
   if (field) {
     if (event.key === "Escape") field.blur(), event.preventDefault();
     if (event.key === "Enter" && field.id === "search") field.blur(), choose(rows()[0]), event.preventDefault();

@@ -37,8 +37,8 @@ CREATE TABLE IF NOT EXISTS files(
 CREATE TABLE IF NOT EXISTS cases(
   id INTEGER PRIMARY KEY, file INTEGER NOT NULL, position INTEGER NOT NULL, case_id TEXT NOT NULL,
   trial INTEGER NOT NULL, begins INTEGER NOT NULL, length INTEGER NOT NULL, value REAL, owner TEXT, kind TEXT,
-  calls INTEGER NOT NULL, cached INTEGER NOT NULL, input_tokens INTEGER, output_tokens INTEGER, cost REAL, duration REAL NOT NULL,
-  question TEXT NOT NULL, answer TEXT NOT NULL, judged INTEGER NOT NULL DEFAULT 0, UNIQUE(file, case_id, trial));
+  calls INTEGER NOT NULL, cached INTEGER NOT NULL, input_tokens INTEGER, output_tokens INTEGER, cost REAL,
+  duration REAL NOT NULL, question TEXT NOT NULL, answer TEXT NOT NULL, judged INTEGER NOT NULL DEFAULT 0, UNIQUE(file, case_id, trial));
 CREATE INDEX IF NOT EXISTS cases_in_order ON cases(file, position, trial, id);
 CREATE INDEX IF NOT EXISTS cases_by_value ON cases(file, value, judged);
 CREATE TABLE IF NOT EXISTS texts(sample INTEGER PRIMARY KEY, words TEXT NOT NULL);
@@ -125,22 +125,19 @@ class TraceIndex:
             raise StorageError.of(path, error) from None
 
     def _create(self) -> None:
+        """Make it, or open it without what is gone from disk; one that is damaged, or another version's, is made anew."""
         try:
             with self.connect() as db:
                 known = db.execute("PRAGMA user_version").fetchone()[0]
                 if known in (0, VERSION):
-                    db.execute("PRAGMA journal_mode=WAL")
-                    db.executescript(_SCHEMA)
-                    db.execute(f"PRAGMA user_version={VERSION}")
+                    _set_up(db)
                     return
         except sqlite3.DatabaseError:
             pass
         for name in (self.path.name, f"{self.path.name}-wal", f"{self.path.name}-shm"):
             (self.path.parent / name).unlink(missing_ok=True)
         with self.connect() as db:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.executescript(_SCHEMA)
-            db.execute(f"PRAGMA user_version={VERSION}")
+            _set_up(db)
 
     @contextmanager
     def connect(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
@@ -269,6 +266,15 @@ class TraceIndex:
                 "SELECT count(*) FROM cases WHERE file = ? AND value < 1 AND judged = 0", (file,)
             ).fetchone()[0]
         return found
+
+
+def _set_up(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode=WAL")
+    db.executescript(_SCHEMA)
+    db.execute(f"PRAGMA user_version={VERSION}")
+    for file, path in db.execute("SELECT id, path FROM files").fetchall():
+        if not Path(path).is_file():
+            _drop(db, file)
 
 
 def read_record(directory: Path, begins: int, length: int) -> CaseRecord:

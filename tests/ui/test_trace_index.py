@@ -126,6 +126,16 @@ def test_an_index_that_is_damaged_is_made_anew(tmp_path: Path) -> None:
     assert shown(index, directory) == ["a"]
 
 
+def test_what_was_deleted_from_disk_leaves_the_index(tmp_path: Path) -> None:
+    path = tmp_path / "traces.sqlite"
+    kept, deleted = (write_evaluation(tmp_path / name, [record("a")]) for name in ("kept", "deleted"))
+    for directory in (kept, deleted):
+        TraceIndex(path).update(directory, FOREVER)
+    (deleted / TRACES_FILE).unlink()
+    index = TraceIndex(path)
+    assert (index.file_of(kept) > 0, index.file_of(deleted)) == (True, 0)
+
+
 def test_a_cache_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where a folder should be")
     with pytest.raises(StorageError, match="cannot be written"):

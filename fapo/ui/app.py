@@ -48,7 +48,6 @@ ROUTES = [
     Route("/stream/evaluation/{at:path}", streams.stream_evaluation),
     Route("/compare", compare_pages.show_compare),
     Route("/part/changes", compare_pages.part_changes),
-    Route("/part/verdict", compare_pages.part_verdict),
     Route("/part/pair", compare_pages.part_pair),
     Route("/assets/echarts.js", _echarts),
     Mount("/assets", StaticFiles(directory=_ASSETS)),

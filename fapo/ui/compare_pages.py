@@ -24,20 +24,11 @@ def show_compare(request: Request) -> Response:
     given = {side: request.query_params.get(side, "") for side in ("a", "b")}
     if not all(given.values()):
         return site.page("compare_choice.html", given=given, choices=_choices(site.library))
-    shown = _changes(request)
-    versus = shown["versus"]
-    return site.page("compare.html", **shown, found=versus.verdict() if versus.is_judged else None)
+    return site.page("compare.html", **_changes(request))
 
 
 def part_changes(request: Request) -> Response:
     return site_of(request).page("_changes.html", **_changes(request))
-
-
-def part_verdict(request: Request) -> Response:
-    """What the paired test says over all cases, where that takes its time."""
-    site = site_of(request)
-    a, b = _sides(site, request)
-    return site.page("_verdict.html", found=site.comparer.compare(a.directory, b.directory).verdict())
 
 
 def part_pair(request: Request) -> Response:

@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS cases(
   id INTEGER PRIMARY KEY, file INTEGER NOT NULL, position INTEGER NOT NULL, case_id TEXT NOT NULL,
   trial INTEGER NOT NULL, begins INTEGER NOT NULL, length INTEGER NOT NULL, value REAL, owner TEXT, kind TEXT,
   calls INTEGER NOT NULL, cached INTEGER NOT NULL, input_tokens INTEGER, output_tokens INTEGER, cost REAL,
-  duration REAL NOT NULL, question TEXT NOT NULL, answer TEXT NOT NULL, judged INTEGER NOT NULL DEFAULT 0, UNIQUE(file, case_id, trial));
+  duration REAL NOT NULL, question TEXT NOT NULL, answer TEXT NOT NULL, judged INTEGER NOT NULL DEFAULT 0,
+  UNIQUE(file, case_id, trial));
 CREATE INDEX IF NOT EXISTS cases_in_order ON cases(file, position, trial, id);
 CREATE INDEX IF NOT EXISTS cases_by_value ON cases(file, value, judged);
 CREATE TABLE IF NOT EXISTS texts(sample INTEGER PRIMARY KEY, words TEXT NOT NULL);
@@ -125,7 +126,7 @@ class TraceIndex:
             raise StorageError.of(path, error) from None
 
     def _create(self) -> None:
-        """Make it, or open it without what is gone from disk; one that is damaged, or another version's, is made anew."""
+        """Make it, or open it without what is gone; one that is damaged, or another version's, is made anew."""
         try:
             with self.connect() as db:
                 known = db.execute("PRAGMA user_version").fetchone()[0]

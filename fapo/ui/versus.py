@@ -15,7 +15,6 @@ from fapo.ui.trace_index import TraceIndex
 
 Outcome = Literal["won", "lost", "same", "open"]
 _KEPT = 8
-_QUICK = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +57,8 @@ class Versus:
         self._arms = a, b
         self._verdict: Verdict | None = None
 
-    @property
-    def is_judged(self) -> bool:
-        """Whether the verdict is there, or takes no time."""
-        return self._verdict is not None or len(self.changes) <= _QUICK
-
     def verdict(self) -> Verdict:
-        """The paired test over all cases: takes seconds for tens of thousands, the first time."""
+        """The paired test over all cases."""
         if self._verdict is None:
             try:
                 self._verdict = Verdict(compare_arms(*self._arms))

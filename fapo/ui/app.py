@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,6 +49,7 @@ ROUTES = [
     Route("/stream/evaluation/{at:path}", streams.stream_evaluation),
     Route("/compare", compare_pages.show_compare),
     Route("/part/changes", compare_pages.part_changes),
+    Route("/pair", compare_pages.show_pair),
     Route("/part/pair", compare_pages.part_pair),
     Route("/assets/echarts.js", _echarts),
     Mount("/assets", StaticFiles(directory=_ASSETS)),
@@ -56,7 +58,7 @@ ROUTES = [
 
 def create_app(library: Library, access: Access, closing: Callable[[], bool] = lambda: False) -> Gate:
     """The pages behind their gate."""
-    errors = {FapoError: _expected, HTTPException: _http, Exception: _unexpected}
+    errors = {FapoError: _expected, sqlite3.Error: _index, HTTPException: _http, Exception: _unexpected}
     app = Starlette(routes=ROUTES, exception_handlers=errors)
     app.state.site = Site(library, closing)
     return Gate(app, access)
@@ -71,6 +73,12 @@ def _titles(error: Exception) -> str:
     if isinstance(error, SealedTest):
         return "Test is sealed"
     return "Not found" if isinstance(error, UnknownPlace) else "This cannot be shown"
+
+
+def _index(request: Request, error: Exception) -> Response:
+    site = site_of(request)
+    text = f"{site.library.index.path}: {error}; free space, or delete the file: it is made anew"
+    return site.page("message.html", status=500, title="The index of traces cannot be used", text=text)
 
 
 def _http(request: Request, error: Exception) -> Response:

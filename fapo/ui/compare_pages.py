@@ -31,7 +31,15 @@ def part_changes(request: Request) -> Response:
     return site_of(request).page("_changes.html", **_changes(request))
 
 
+def show_pair(request: Request) -> Response:
+    return site_of(request).page("pair.html", **_pair(request), alone=True)
+
+
 def part_pair(request: Request) -> Response:
+    return site_of(request).page("_pair.html", **_pair(request), alone=False)
+
+
+def _pair(request: Request) -> dict[str, Any]:
     """One case on both sides: predictions and steps."""
     site = site_of(request)
     a, b = _sides(site, request)
@@ -44,8 +52,8 @@ def part_pair(request: Request) -> Response:
     steps = [(step, text_diff(*step.texts)) for step in pair_steps(*records)]
     answers = [_answer(record) for record in records]
     first = next((number for number, (step, _) in enumerate(steps) if not step.is_same), None)
-    return site.page("_pair.html", a=a, b=b, case_id=case, trial=trial, records=records, steps=steps, first=first,
-                     about=view_trace(some, labels, ()), answers=answers)  # fmt: skip
+    return {"a": a, "b": b, "case_id": case, "trial": trial, "records": records, "steps": steps, "first": first,
+            "about": view_trace(some, labels, ()), "answers": answers}  # fmt: skip
 
 
 def _choices(library: Library) -> list[str]:

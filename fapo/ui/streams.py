@@ -6,6 +6,7 @@ reconnects misses none and sees none twice.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from anyio.to_thread import run_sync
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 
+from fapo.errors import FapoError
 from fapo.evaluation.evaluate import TRACES_FILE
 from fapo.store.files import is_locked
 from fapo.ui.library import JOURNAL, Library
@@ -41,7 +43,10 @@ async def _run_events(site: Site, name: str, after: int) -> AsyncIterator[Server
         if seen is None and stamp[0] <= after and not stamp[2]:
             seen = stamp
             continue
-        facts = await run_sync(read_run, site.library, site.comparer, name)
+        try:
+            facts = await run_sync(read_run, site.library, site.comparer, name)
+        except (FapoError, sqlite3.Error):
+            continue  # the page says so when it is loaded
         for line in facts.lines:
             if line.end > after:
                 yield ServerSentEvent(site.text("_line.html", line=line, run=facts), event="line", id=str(line.end))

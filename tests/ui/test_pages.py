@@ -106,7 +106,7 @@ def test_test_stays_sealed_unless_it_is_asked_for(site: TestClient, ran: Path, t
     case = re.findall(r'"case_id":"([^"]+)"', (ran / "evaluations" / "000-test" / "traces.jsonl").read_text())[0]
     for path in (f"/evaluation/{at}", f"/part/cases/{at}", f"/part/figures/{at}", f"/trace/{at}?case={case}",
                  f"/part/trace/{at}?case={case}", f"/stream/evaluation/{at}", f"/compare?a={at}&b={at}",
-                 f"/part/pair?a={at}&b={at}&case={case}"):  # fmt: skip
+                 f"/part/pair?a={at}&b={at}&case={case}", f"/pair?a={at}&b={at}&case={case}"):  # fmt: skip
         answer = site.get(path)
         assert answer.status_code == 403, path
         assert case not in answer.text.replace(html.escape(path), "")
@@ -128,6 +128,31 @@ def test_two_evaluations_are_compared_case_by_case(site: TestClient, ran: Path) 
     pair = site.get(html.unescape(re.findall(r'data-part="([^"]+)"', won)[0])).text
     assert "first difference" in pair
     assert text_of(pair).count("trace") >= 2
+    alone = site.get(html.unescape(re.findall(r'href="(/pair[^"]+)"', won)[0]))
+    assert "first difference" in alone.text
+    assert "data-close" not in alone.text
+
+
+def test_looking_changes_nothing_on_disk(site: TestClient, ran: Path) -> None:
+    def state() -> list[tuple[Path, int, int]]:
+        return sorted((path, path.stat().st_mtime_ns, path.stat().st_size) for path in ran.rglob("*"))
+
+    before = state()
+    at = f"{ran.name}/evaluations/000-train"
+    for path in ("/", f"/run/{ran.name}", f"/evaluation/{at}", f"/part/figures/{at}", f"/part/cases/{at}?q=x",
+                 f"/compare?a={at}&b={ran.name}/evaluations/000-validation"):  # fmt: skip
+        assert site.get(path).status_code == 200
+    assert state() == before
+
+
+def test_an_index_that_cannot_be_used_is_said_plainly(tmp_path: Path) -> None:
+    write_evaluation(tmp_path / "runs" / "one", [record("a")])
+    site = client_of(tmp_path / "runs", tmp_path / "cache")
+    (tmp_path / "cache" / "traces.sqlite").unlink()
+    (tmp_path / "cache" / "traces.sqlite").mkdir()
+    answer = site.get("/evaluation/one")
+    assert answer.status_code == 500
+    assert "index of traces cannot be used" in answer.text
 
 
 def test_what_cannot_be_compared_says_why_and_still_shows_the_cases(made_up: tuple[TestClient, Path]) -> None:
@@ -170,10 +195,19 @@ def test_hostile_text_stays_text_on_every_page(made_up: tuple[TestClient, Path])
     write_evaluation(runs / "one", records, variant=HOSTILE)
     write_evaluation(runs / "two", [record(HOSTILE, 1.0, output=[HOSTILE, HOSTILE]), record("f")])
     both = {"a": "one", "b": "two"}
-    for path, parameters in (("/", {}), ("/evaluation/one", {"q": HOSTILE, "step": HOSTILE, "sort": HOSTILE}),
-                             ("/evaluation/one", {}), ("/trace/one", {"case": HOSTILE}), ("/trace/one", {"case": "f"}),
-                             ("/compare", both), ("/part/pair", both | {"case": HOSTILE}), ("/run/" + HOSTILE, {}),
-                             ("/compare", {"a": HOSTILE})):  # fmt: skip
+    pages: list[tuple[str, dict[str, str]]] = [
+        ("/", {}),
+        ("/evaluation/one", {"q": HOSTILE, "step": HOSTILE, "sort": HOSTILE}),
+        ("/evaluation/one", {}),
+        ("/trace/one", {"case": HOSTILE}),
+        ("/trace/one", {"case": "f"}),
+        ("/compare", both),
+        ("/part/pair", both | {"case": HOSTILE}),
+        ("/pair", both | {"case": HOSTILE}),
+        ("/run/" + HOSTILE, {}),
+        ("/compare", {"a": HOSTILE}),
+    ]
+    for path, parameters in pages:
         page = site.get(path, params=parameters).text
         assert "<script>alert" not in page
         assert "<img" not in page

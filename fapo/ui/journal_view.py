@@ -161,7 +161,9 @@ def chart(state: State) -> list[Point]:
         if done is None:
             continue
         value, estimated = done.mean, done.n < done.of
-        if estimated and attempt.difference is not None and attempt.parent in values:
+        if estimated:
+            if attempt.difference is None or attempt.parent not in values:
+                continue
             value = min(1.0, max(0.0, values[attempt.parent] + attempt.difference))
         values[attempt.variant] = value
         if attempt.verdict == "accepted":

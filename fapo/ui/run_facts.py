@@ -23,7 +23,7 @@ from fapo.ui.trace_index import TraceIndex
 from fapo.ui.versus import Comparer
 
 _FRESH_S = 20.0
-"""How long after its last case an evaluation counts as going on."""
+"""How long after its last case the last evaluation counts as going on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,28 +167,31 @@ def test_comparison(state: State, directory: Path, comparer: Comparer) -> Compar
 
 def _evaluations(library: Library, run: str, directory: Path, state: State, running: bool) -> Iterator[EvaluationRow]:
     done = {evaluation_name(key): event for key, event in state.evaluations.items()}
-    for path in sorted((directory / EVALUATIONS).glob("*")):
+    paths = sorted((directory / EVALUATIONS).glob("*"))
+    last = max(paths, key=_changed_at, default=None)
+    for path in paths:
         try:
             manifest = load_manifest(path)
         except FapoError:
             continue
         shown = manifest.split != "test" or library.include_test
-        goes_on = running and _is_fresh(path)
         at = f"{run}/{EVALUATIONS}/{path.name}" if shown else None
         event = done.get(path.name)
         figures: tuple[int, int | None, float | None, int]
-        if event is not None and not goes_on:
-            figures = event.n, event.of, event.mean, event.failures
-        else:
+        is_last = running and path == last and time.time() - _changed_at(path) < _FRESH_S
+        if event is None or is_last:
             figures = _so_far(library.index, path)
+        else:
+            figures = event.n, event.of, event.mean, event.failures
+        goes_on = is_last and (event is None or figures[0] > event.n)
         yield EvaluationRow(path.name, at, manifest.variant, manifest.split, *figures, goes_on)
 
 
-def _is_fresh(path: Path) -> bool:
+def _changed_at(path: Path) -> float:
     try:
-        return time.time() - (path / TRACES_FILE).stat().st_mtime < _FRESH_S
+        return (path / TRACES_FILE).stat().st_mtime
     except OSError:
-        return False
+        return 0.0
 
 
 def _so_far(index: TraceIndex, path: Path) -> tuple[int, int | None, float | None, int]:

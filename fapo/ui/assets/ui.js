@@ -241,7 +241,7 @@ function draw() {
       formatter: (item) => { const point = points[item.dataIndex]; return `${point.variant}  ${point.value.toFixed(3)}  ${point.verdict}\n${point.label}`; },
     },
     xAxis: { type: "category", axisLabel: { color: colour("faint") }, data: points.map((point) => point.variant), axisLine: { lineStyle: { color: colour("line") } }, axisTick: { show: false } },
-    yAxis: { type: "value", scale: true, splitLine: { lineStyle: { color: colour("line") } }, axisLabel: { color: colour("faint"), formatter: (value) => value.toFixed(2) } },
+    yAxis: { type: "value", scale: true, splitLine: { lineStyle: { color: colour("line") } }, axisLabel: { color: colour("faint"), formatter: (value) => String(+value.toFixed(3)) } },
     series: [
       { type: "line", step: "end", symbol: "none", silent: true, data: points.map((point) => point.best), lineStyle: { color: colour("accent"), width: 2, opacity: 0.6 } },
       {

@@ -1,7 +1,8 @@
 """How long `fapo ui` takes with an evaluation of many cases: reading it in, and then each page.
 
 `python bench/ui.py [--cases 50000]` writes traces as `fapo eval quickstart` does, starts the server, and asks it over
-HTTP. Times are of whole answers, seconds; memory is the server's largest resident set.
+HTTP. Times are of whole answers, seconds; CPU is the server's for one answer, so that it says something on a busy machine,
+too; memory is the server's largest resident set.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
+
+import psutil
 
 from fapo.config import EvalConfig
 from fapo.data import find_builtin, split_digest
@@ -83,10 +86,21 @@ def write_evaluation(folder: Path, name: str, count: int) -> int:
     return (directory / "traces.jsonl").stat().st_size
 
 
+@dataclass(frozen=True)
+class Row:
+    """What was asked: median and largest time of an answer, and the server's CPU for one, seconds."""
+
+    what: str
+    median_s: float
+    largest_s: float
+    cpu_s: float
+
+
 class Client:
     """Asks one server, and notes how long each kind of page takes."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, server: psutil.Process) -> None:
+        self._server = server
         self._base = url.split("/?")[0]
         jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
         self._opener = urllib.request.build_opener(jar)
@@ -97,51 +111,47 @@ class Client:
         answer = self._opener.open(f"{self._base}{path}?{urlencode(given)}", timeout=120)
         return str(answer.read().decode())
 
-    def timed(self, path: str, *, times: int = 7, **parameters: object) -> tuple[float, float]:
-        """Median and largest of several answers."""
-        taken = []
+    def timed(self, what: str, path: str, *, times: int = 7, **parameters: object) -> Row:
+        """Several equal questions."""
+        taken, before = [], self._cpu()
         for _ in range(times):
             begun = time.perf_counter()
             self.get(path, **parameters)
             taken.append(time.perf_counter() - begun)
-        return statistics.median(taken), max(taken)
+        return Row(what, statistics.median(taken), max(taken), (self._cpu() - before) / times)
+
+    def until_gone(self, what: str, path: str, words: str) -> Row:
+        """One question again and again, until the answer has no such words any more."""
+        begun, before = time.perf_counter(), self._cpu()
+        while words in self.get(path):
+            continue
+        taken = time.perf_counter() - begun
+        return Row(what, taken, taken, self._cpu() - before)
+
+    def _cpu(self) -> float:
+        used = self._server.cpu_times()
+        return float(used.user + used.system)
 
 
-def until(done: Callable[[], bool]) -> float:
-    begun = time.perf_counter()
-    while not done():
-        continue
-    return time.perf_counter() - begun
-
-
-def measure(client: Client, count: int) -> list[tuple[str, float, float]]:
-    """What is asked, with median and largest time."""
-    at, last = "/evaluation/big", f"notice-{count - 1:06d}"
-    cases = "/part/cases/big"
-    rows = [("first answer, nothing known", *client.timed(at, times=1))]
-    reading = until(lambda: "reading traces" not in client.get("/part/figures/big"))
-    rows.append(("all traces read in", reading, reading))
-    blaming = until(lambda: "data-indexing" not in client.get("/part/figures/big"))
-    rows.append(("all failing cases judged", blaming, blaming))
-    asked: list[tuple[str, str, dict[str, Any]]] = [
-        ("evaluation page", at, {}),
-        ("list of runs", "/", {}),
-        ("next 100 rows", cases, {"start": 100}),
-        ("rows 49,900 and on", cases, {"start": max(0, count - 100)}),
-        ("lowest score first", cases, {"sort": "lowest score"}),
-        ("slowest first", cases, {"sort": "slowest"}),
-        ("failing, by blamed step", cases, {"state": "failing", "step": "extract"}),
-        ("text search, many hits", cases, {"q": "gdansk"}),
-        ("text search, no hit", cases, {"q": "no such words"}),
-        ("one trace", "/part/trace/big", {"case": last}),
-    ]
-    return rows + [(name, *client.timed(path, **parameters)) for name, path, parameters in asked]
-
-
-def compare(client: Client) -> list[tuple[str, float, float]]:
-    until(lambda: "reading traces" not in client.get("/part/figures/other"))
-    first = client.timed("/compare", times=1, a="other", b="big")
-    return [("compare two, first", *first), ("compare two, again", *client.timed("/compare", a="other", b="big"))]
+def measure(client: Client, count: int) -> Iterator[Row]:
+    """What one who looks into an evaluation asks, one after the other."""
+    at, cases, figures = "/evaluation/big", "/part/cases/big", "/part/figures/big"
+    yield client.timed("first answer, nothing known", at, times=1)
+    yield client.until_gone("all traces read in", figures, "reading traces")
+    yield client.until_gone("all failing cases judged", figures, "data-indexing")
+    yield client.timed("evaluation page", at)
+    yield client.timed("next 100 rows", cases, start=100)
+    yield client.timed("the last 100 rows", cases, start=max(0, count - 100))
+    yield client.timed("lowest score first", cases, sort="lowest score")
+    yield client.timed("slowest first", cases, sort="slowest")
+    yield client.timed("failing, by blamed step", cases, state="failing", step="extract")
+    yield client.timed("text search, many hits", cases, q="gdansk")
+    yield client.timed("text search, no hit", cases, q="no such words")
+    yield client.timed("one trace", "/part/trace/big", case=f"notice-{count - 1:06d}")
+    client.until_gone("", "/part/figures/other", "reading traces")
+    yield client.timed("list of runs", "/")
+    yield client.timed("compare two, first", "/compare", times=1, a="other", b="big")
+    yield client.timed("compare two, again", "/compare", a="other", b="big")
 
 
 def main() -> None:
@@ -159,17 +169,16 @@ def main() -> None:
         try:
             url = re.search(r"http\S+", server.stdout.readline())
             assert url is not None
-            client = Client(url[0])
-            rows = measure(client, count) + compare(client)
+            rows = list(measure(Client(url[0], psutil.Process(server.pid)), count))
         finally:
             server.terminate()
             server.wait()
         index = sum(path.stat().st_size for path in (folder / "cache").glob("traces.sqlite*"))
     print(f"{count:,} cases, {size / 1e6:.0f} MB of traces; index {index / 1e6:.0f} MB for two evaluations; "
           f"server {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MB")  # fmt: skip
-    print("\n| what | median s | largest s |\n|---|--:|--:|")
-    for what, median, largest in rows:
-        print(f"| {what} | {median:.3f} | {largest:.3f} |")
+    print("\n| what | median s | largest s | CPU s |\n|---|--:|--:|--:|")
+    for row in rows:
+        print(f"| {row.what} | {row.median_s:.3f} | {row.largest_s:.3f} | {row.cpu_s:.3f} |")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from fapo.records import Case, CaseRecord
 from fapo.ui.trace_index import TraceIndex
 
 _LEARNED_FROM = 300
-_BATCH = 25
+_BATCH = 100
 
 
 def blame_some(index: TraceIndex, directory: Path, cases: Mapping[str, Case], seconds: float) -> int:

@@ -1,8 +1,8 @@
 """How long `fapo ui` takes with an evaluation of many cases: reading it in, and then each page.
 
 `python bench/ui.py [--cases 50000]` writes traces as `fapo eval quickstart` does, starts the server, and asks it over
-HTTP. Times are of whole answers, seconds; CPU is the server's for one answer, so that it says something on a busy machine,
-too; memory is the server's largest resident set.
+HTTP. Times are of whole answers, seconds; CPU is the server's for one answer, so that it says something on a busy
+machine, too; memory is the server's largest resident set.
 """
 
 from __future__ import annotations

@@ -89,6 +89,14 @@ def test_cases_show_expected_prediction_blame_and_the_prompt_as_sent(site: TestC
         assert word in trace
 
 
+def test_the_labels_of_a_draft_on_a_part_of_train_are_at_hand(site: TestClient, ran: Path) -> None:
+    draft = next((ran / "evaluations").glob("draft-*"))
+    page = site.get(f"/evaluation/{ran.name}/evaluations/{draft.name}").text
+    assert "Labels are not at hand" not in page
+    trace = site.get(html.unescape(re.findall(r'data-part="([^"]+)"', page)[0])).text
+    assert "<h4>expected</h4>" in trace
+
+
 def test_cases_are_filtered_by_the_step_that_is_blamed(site: TestClient, ran: Path) -> None:
     at = f"{ran.name}/evaluations/000-validation"
     page = site.get(f"/evaluation/{at}").text

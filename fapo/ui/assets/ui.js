@@ -10,11 +10,13 @@ const shown = (element) => element.offsetParent !== null;
 
 const rows = () => all(".row").filter(shown);
 let openCase = null;
+let chosenCase = null;
 
 function choose(row) {
   all(".row.here").forEach((other) => other.classList.remove("here"));
   if (!row) return;
   row.classList.add("here");
+  chosenCase = row.dataset.part;
   const more = one(".cases > [hx-trigger^=intersect]");
   if (more && rows().indexOf(row) > rows().length - 10) more.scrollIntoView({ block: "nearest" });
   row.scrollIntoView({ block: "nearest" });
@@ -42,7 +44,14 @@ function open(row) {
   }
 }
 
-const mark = () => all("a.case").forEach((row) => row.classList.toggle("open", row.dataset.part === openCase));
+// After a list was made anew: what was open and chosen before still is.
+function mark() {
+  const chosen = one(".case.here");
+  all("a.case").forEach((row) => {
+    row.classList.toggle("open", row.dataset.part === openCase);
+    if (!chosen && row.dataset.part === chosenCase) row.classList.add("here");
+  });
+}
 
 function close() {
   if (!openCase) return false;

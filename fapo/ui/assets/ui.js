@@ -12,11 +12,18 @@ const rows = () => all(".row").filter(shown);
 let openCase = null;
 let chosenCase = null;
 
+// Case and trial of a row, whatever filter its links carry.
+function caseOf(row) {
+  if (!row.dataset.part) return null;
+  const given = new URL(row.href).searchParams;
+  return `${given.get("trial") ?? 0} ${given.get("case")}`;
+}
+
 function choose(row) {
   all(".row.here").forEach((other) => other.classList.remove("here"));
   if (!row) return;
   row.classList.add("here");
-  chosenCase = row.dataset.part;
+  chosenCase = caseOf(row);
   const more = one(".cases > [hx-trigger^=intersect]");
   if (more && rows().indexOf(row) > rows().length - 10) more.scrollIntoView({ block: "nearest" });
   row.scrollIntoView({ block: "nearest" });
@@ -36,7 +43,7 @@ function open(row) {
   if (!row) return;
   choose(row);
   if (row.dataset.part && wide()) {
-    openCase = row.dataset.part;
+    openCase = caseOf(row);
     mark();
     htmx.ajax("GET", row.dataset.part, { target: "#pane", swap: "innerHTML" });
   } else if (row.dataset.href || row.href) {
@@ -48,8 +55,8 @@ function open(row) {
 function mark() {
   const chosen = one(".case.here");
   all("a.case").forEach((row) => {
-    row.classList.toggle("open", row.dataset.part === openCase);
-    if (!chosen && row.dataset.part === chosenCase) row.classList.add("here");
+    row.classList.toggle("open", caseOf(row) === openCase);
+    if (!chosen && caseOf(row) === chosenCase) row.classList.add("here");
   });
 }
 

@@ -21,6 +21,7 @@ from fapo.cli.report import report_command
 from fapo.cli.review import review_command
 from fapo.cli.runs import apply_command, diff_command, runs_command
 from fapo.cli.trace import trace_command
+from fapo.cli.ui import ui_command
 from fapo.errors import FapoError, StorageError
 
 _OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -43,6 +44,7 @@ app.command("report", short_help="Write a run's report, as a page and as Markdow
 app.command("diff", short_help="Print what a run's best variant changes.")(diff_command)
 app.command("apply", short_help="Write a run's best variant into the pipeline.")(apply_command)
 app.command("compare", short_help="Say whether one evaluation is better than another.")(compare_command)
+app.command("ui", short_help="Show runs and traces in the browser.")(ui_command)
 app.add_typer(benchmark_app, name="benchmark", short_help="List, fetch and show benchmarks.")
 app.command("export", short_help="Write a run to MLflow, W&B or OpenTelemetry.")(export_command)
 app.add_typer(cases_app, name="cases", short_help="Take cases over from other tools.")

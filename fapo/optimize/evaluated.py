@@ -31,7 +31,9 @@ def project_of(directory: Path, manifest: Manifest) -> Project:
     else:
         raise UsageError("belongs neither to `fapo eval` nor to a run, so its cases are not known", path=directory)
     cases = project.cases(manifest.split)
-    if manifest.cases_digest not in (split_digest(cases), split_digest(cases[:limit])):
+    chosen = read_cases(directory)
+    ran = cases[:limit] if chosen is None else tuple(case for case in cases if case.id in chosen)
+    if manifest.cases_digest not in map(split_digest, (ran, cases)):
         raise UsageError("the benchmark's cases have changed since; evaluate it anew", path=directory)
     return project
 

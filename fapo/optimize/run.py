@@ -44,6 +44,12 @@ TRIALS_A_SEED = 100
 """Trial numbers that a seed has for itself, so that searches with different seeds draw samples of their own."""
 
 
+def evaluation_name(key: EvaluationKey) -> str:
+    """The folder of an evaluation below a run's `evaluations/`."""
+    variant, split, limit, trial = key
+    return f"{variant}-{split}" + ("" if limit is None else f"-{limit}") + (f"-arm{trial}" if trial else "")
+
+
 class Narrator(Protocol):
     """Shows a person what happens. Nothing that it does changes the run."""
 
@@ -162,7 +168,7 @@ class Run:
     def plan(self, variant: str, split: Split, *, limit: int | None = None, trial: int = 0) -> EvaluationPlan:
         """How a variant is evaluated on a split, and where; `limit` and `trial` are those of `evaluate`."""
         cases, directory = self.project.cases(split)[:limit], self.variant_dir(variant)
-        name = f"{variant}-{split}" + ("" if limit is None else f"-{limit}") + (f"-arm{trial}" if trial else "")
+        name = evaluation_name((variant, split, limit, trial))
         trials = 1 if split == "train" else self.config.trials
         manifest = Manifest(
             pipeline=self.project.spec.name,

@@ -37,12 +37,13 @@ def list_runs(runs_dir: Path, limit: int) -> list[RunRow]:
     for path in sorted((path for path in runs_dir.glob("*") if path.is_dir()), reverse=True):
         if len(rows) == limit:
             break
-        if (row := _row(path)) is not None:
+        if (row := run_row(path)) is not None:
             rows.append(row)
     return rows
 
 
-def _row(path: Path) -> RunRow | None:
+def run_row(path: Path) -> RunRow | None:
+    """One directory of the folder of runs; None for what is neither a run nor an evaluation."""
     try:
         if (path / "run.json").is_file():
             return _optimization(path)

@@ -169,7 +169,20 @@ def lock_directory(directory: Path) -> Iterator[None]:
 
 
 def is_locked(directory: Path) -> bool:
-    """Whether a process holds the directory by `lock_directory`."""
+    """Whether a process holds the directory by `lock_directory`; does not get in the way of one that begins."""
+    try:
+        status = (directory / ".lock").stat()
+    except OSError:
+        return False
+    try:
+        held = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return _can_not_be_locked(directory)
+    inode = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    return any(fields[1:4] == ["FLOCK", "ADVISORY", "WRITE"] and inode in fields for fields in map(str.split, held))
+
+
+def _can_not_be_locked(directory: Path) -> bool:
     try:
         with (directory / ".lock").open("r") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

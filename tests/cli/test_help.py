@@ -12,7 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent / "help"
 COMMANDS = ["", "apply", "attribute", "benchmark", "cache", "compare", "diff", "doctor", "eval", "optimize", "report",
-            "review", "runs", "trace"]  # fmt: skip
+            "review", "runs", "trace", "ui"]  # fmt: skip
 
 
 def show_help(command: str) -> str:

@@ -16,7 +16,7 @@ PACKAGE = Path(fapo.__file__).parent
 LAYERS = {
     "records": 0, "errors": 0, "config": 1, "pipeline": 2, "stats": 2, "acceptance": 2, "review": 2, "sandbox": 2,
     "store": 2, "data": 3, "interchange": 3, "standin": 3, "llm": 3, "agent": 3, "evaluation": 4, "benchmark": 4,
-    "attribution": 5, "report": 5, "optimize": 6, "tracking": 7, "cli": 8,
+    "attribution": 5, "report": 5, "optimize": 6, "tracking": 7, "ui": 7, "cli": 8,
 }  # fmt: skip
 
 SEAMS = {
@@ -30,6 +30,8 @@ SEAMS = {
     "mlflow": {"tracking/mlflow_runs.py"},
     "opentelemetry": {"tracking/otel_spans.py"},
     "wandb": {"tracking/wandb_runs.py"},
+    "sse_starlette": {"ui/streams.py"},
+    "uvicorn": {"ui/app.py"},
 }
 
 
@@ -101,7 +103,7 @@ def test_public_names_exist_and_are_all_that_is_public() -> None:
 
 @pytest.mark.parametrize("entry", ["fapo", "fapo.cli.main", "fapo.evaluation.worker"])
 def test_heavy_libraries_are_not_imported_before_they_are_needed(entry: str) -> None:
-    heavy = ["litellm", "datasets", "claude_agent_sdk", "scipy", "pydantic_ai"]
+    heavy = ["litellm", "datasets", "claude_agent_sdk", "scipy", "pydantic_ai", "starlette", "uvicorn"]
     if entry == "fapo.evaluation.worker":
         heavy += ["pydantic", "rich", "typer"]
     code = f"import sys, {entry}; print(*[m for m in {heavy!r} if m in sys.modules])"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fapo import __version__
 from fapo.errors import ProviderError
-from fapo.evaluation.evaluate import Evaluation
+from fapo.evaluation.evaluate import Evaluation, Manifest
 from fapo.stats import Interval, PairedComparison, mean_interval, paired_comparison
 from fapo.store.nightlock import now
 from fapo.store.testlock import Baseline
@@ -47,9 +47,9 @@ def baseline_of(evaluation: Evaluation, *, night: str, clusters: Mapping[str, st
     score = score_of(evaluation, clusters)
     return Baseline(
         night=night, recorded=now(), pipeline=manifest.variant_digest, cases=manifest.cases_digest,
-        score=manifest.score_digest, models=models_of(evaluation), trials=manifest.trials,
+        score=manifest.score_digest, models=models_of(manifest), trials=manifest.trials,
         mean=score.mean, low=score.low, high=score.high, n=score.n,
-        scores=" ".join(f"{value:.6g}" for value in values.values()), fapo=__version__,
+        scores=" ".join(map(_exact, values.values())), fapo=__version__,
     )  # fmt: skip
 
 
@@ -59,20 +59,23 @@ def score_of(evaluation: Evaluation, clusters: Mapping[str, str] | None) -> Inte
     return mean_interval(list(values.values()), names)
 
 
-def models_of(evaluation: Evaluation) -> dict[str, str]:
+def _exact(value: float) -> str:
+    """Short, and read back as the same number."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
+def models_of(manifest: Manifest) -> dict[str, str]:
     """Role to model string, the judge included."""
-    judge = evaluation.manifest.judge
-    return evaluation.manifest.models | ({} if judge is None else {"judge": judge})
+    return manifest.models | ({} if manifest.judge is None else {"judge": manifest.judge})
 
 
-def what_changed(baseline: Baseline, evaluation: Evaluation) -> tuple[str, ...]:
+def what_changed(baseline: Baseline, manifest: Manifest) -> tuple[str, ...]:
     """In what today's evaluation is of something else than the baseline, so that the two say nothing of a drift."""
-    manifest = evaluation.manifest
     pairs = {
         "the pipeline": (baseline.pipeline, manifest.variant_digest),
         "the validation cases": (baseline.cases, manifest.cases_digest),
         "the score function": (baseline.score, manifest.score_digest),
-        "the models": (baseline.models, models_of(evaluation)),
+        "the models": (baseline.models, models_of(manifest)),
         "--trials": (baseline.trials, manifest.trials),
     }
     return tuple(name for name, (before, today) in pairs.items() if before != today)

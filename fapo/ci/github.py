@@ -39,7 +39,9 @@ class GitHub:
         """By `GITHUB_TOKEN`, `GITHUB_REPOSITORY` and `GITHUB_API_URL`. Raises UsageError for what is missing."""
         for name in ("GITHUB_TOKEN", "GITHUB_REPOSITORY"):
             if not variables.get(name):
-                what = "owner/name" if name == "GITHUB_REPOSITORY" else "a token that may write contents and pull requests"
+                what = (
+                    "owner/name" if name == "GITHUB_REPOSITORY" else "a token that may write contents and pull requests"
+                )
                 raise UsageError(f"--pull-request needs {name} in the environment: {what}")
         url = variables.get("GITHUB_API_URL") or "https://api.github.com"
         return cls(url.rstrip("/"), variables["GITHUB_TOKEN"], variables["GITHUB_REPOSITORY"])

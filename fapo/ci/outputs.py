@@ -33,7 +33,9 @@ def junit_xml(suite: str, checks: Sequence[Check], *, seconds: float, error: str
     attributes = {name: str(number) for name, number in counts.items()} | {"time": f"{seconds:.3f}"}
     tests = ElementTree.SubElement(root, "testsuite", {"name": f"fapo.{suite}"} | attributes)
     for check in checks:
-        case = ElementTree.SubElement(tests, "testcase", {"classname": f"fapo.{suite}", "name": check.name, "time": "0"})
+        case = ElementTree.SubElement(
+            tests, "testcase", {"classname": f"fapo.{suite}", "name": check.name, "time": "0"}
+        )
         message = _NOT_XML.sub("", check.message)
         if check.passed is None:
             ElementTree.SubElement(case, "skipped", {"message": message})
@@ -42,10 +44,14 @@ def junit_xml(suite: str, checks: Sequence[Check], *, seconds: float, error: str
         else:
             ElementTree.SubElement(case, "system-out").text = message
     if error is not None:
-        case = ElementTree.SubElement(tests, "testcase", {"classname": f"fapo.{suite}", "name": "result", "time": "0"})
+        case = _case(tests, suite, "result")
         ElementTree.SubElement(case, "error", {"message": _NOT_XML.sub("", error), "type": "fapo"})
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(tests: ElementTree.Element, suite: str, name: str) -> ElementTree.Element:
+    return ElementTree.SubElement(tests, "testcase", {"classname": f"fapo.{suite}", "name": name, "time": "0"})
 
 
 def write_junit(path: Path | None, text: str) -> None:

@@ -1,4 +1,4 @@
-"""A better variant as a branch with one commit, which a person can merge. Somebody else's commits are never replaced."""
+"""A better variant as a branch with one commit, for a person to merge. Somebody else's commits are never replaced."""
 
 from __future__ import annotations
 

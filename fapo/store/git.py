@@ -15,7 +15,7 @@ from fapo.store.variants import belongs
 NAME, MAIL = "fapo", "fapo@noreply.invalid"
 """Who makes fapo's commits. No account can have this address."""
 _FILE, _PROGRAM = "100644", "100755"
-Variables = Mapping[str, str]
+Variables = dict[str, str]
 _NONE: Variables = {}
 
 
@@ -31,11 +31,9 @@ class Repository:
 
     def run(self, *arguments: str, given: bytes | None = None, variables: Variables = _NONE) -> bytes:
         """What a git command prints. Raises GitError where it fails; it never asks for a password."""
-        own = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-        done = subprocess.run(
-            ["git", "-C", str(self.top), *arguments], input=given, capture_output=True, check=False,
-            env={**os.environ, **own, **variables},
-        )  # fmt: skip
+        own = [f"{name}={value}" for name, value in ({"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | variables).items()]
+        command = ["env", *own, "git", "-C", str(self.top), *arguments]
+        done = subprocess.run(command, input=given, capture_output=True, check=False)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
             raise GitError(f"git {arguments[0]} failed: {'; '.join(line.strip() for line in said[-3:])}")
@@ -104,15 +102,23 @@ class Repository:
         return found
 
     def uncommitted(self, path: str, *, leave_out: str) -> list[str]:
-        """Files that differ from the last commit: those that git knows anywhere, and any below `path`.
-
-        Files of the name `leave_out` do not count, nor do ignored ones.
+        """Files that differ from the last commit: of those that git knows any, of others what belongs to the variant in
+        the folder `path`. Files of the name `leave_out` do not count, nor do ignored ones.
         """
-        tracked = self.run("status", "--porcelain", "-z", "--untracked-files=no", "--no-renames")
-        below = self.run("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", path)
-        lines = (tracked + below).decode(errors="surrogateescape").split("\0")
-        names = {line[3:] for line in lines if line}
-        return sorted(name for name in names if name.rsplit("/", 1)[-1] != leave_out)
+        changed = self.run("status", "--porcelain", "-z", "--untracked-files=no", "--no-renames")
+        known = [line[3:] for line in changed.decode(errors="surrogateescape").split("\0") if line]
+        folder = self.top / path
+        others = self.run("ls-files", "-z", "--others", "--exclude-standard", "--", path)
+        new = [name for name in others.decode(errors="surrogateescape").split("\0") if name]
+        own = [name for name in new if belongs((self.top / name).relative_to(folder).as_posix())]
+        return sorted(name for name in {*known, *own} if name.rsplit("/", 1)[-1] != leave_out)
+
+    def ignores(self, path: str) -> bool:
+        try:
+            self.run("check-ignore", "--quiet", "--", path)
+        except GitError:
+            return False
+        return True
 
     def commit(self, parent: str | None, files: Mapping[str, bytes | None], message: str) -> str:
         """A commit of fapo's own on `parent` that writes `files`, or removes those that are None; modes are kept.

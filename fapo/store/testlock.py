@@ -25,7 +25,7 @@ LOCK_FILE = "fapo.lock"
 ALPHA = 0.05
 LOOKS = 5
 NIGHTS = 100
-_ABOUT = "How often the test split was looked at. Commit this file; delete it only together with the test cases."
+_ABOUT = "Looks at test, and what nights compare with. Commit this file; delete it only together with the cases."
 
 
 @dataclass(frozen=True, slots=True)

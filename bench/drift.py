@@ -41,14 +41,14 @@ def equal_shares(nights: int) -> Values:
 
 RULES: dict[str, Callable[[int], Values]] = {
     "equal shares": equal_shares,
-    "endless series": lambda nights: 6 * ALPHA / (np.pi * np.arange(1, nights + 1)) ** 2,
+    "endless series": lambda nights: np.array([6 * ALPHA / (np.pi * night) ** 2 for night in range(1, nights + 1)]),
     "5 % each night": lambda nights: np.full(nights, ALPHA),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a rule did. Without a `fall`, `alarm` is the share of schedules with a false one, `high` its upper 95 % bound.
+    """What a rule did. Without a `fall`, `alarm` is the share of schedules with a false one, `high` its upper bound.
 
     With one, which happens before night `since`, `first`, `week` and `month` are the shares of schedules that see it in
     the first night, within 7 and within 30 nights.

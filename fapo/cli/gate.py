@@ -139,9 +139,12 @@ def gate_checks(gates: Gates, mean: float, base: Base | None, found: NotWorse | 
     elif found is not None:
         paired = found.paired
         passed = 100 * found.lower > -found.margin
-        text = (f"{100 * paired.difference:+.1f} points against {found.base}, at worst {100 * found.lower:+.1f} (one-sided "
-                f"95 % bound, n = {paired.n}); {'within' if passed else 'not shown to be within'} the margin of "
-                f"{found.margin:g}")  # fmt: skip
+        bound = f"at worst {100 * found.lower:+.1f} (one-sided 95 % bound, n = {paired.n})"
+        within = "within" if passed else "not shown to be within"
+        text = (
+            f"{100 * paired.difference:+.1f} points against {found.base}, {bound}; "
+            f"{within} the margin of {found.margin:g}"
+        )
         if not passed and paired.difference >= 0:
             text += f"; {paired.n} cases show no smaller margin: take more cases or trials, or a larger margin"
         checks.append(Check("not worse than the base", passed, text))

@@ -16,7 +16,7 @@ from fapo.ci.night import Night
 from fapo.ci.pages import commit_message, proposal_title, pull_request_body
 from fapo.ci.proposal import Proposal, propose
 from fapo.config import CiConfig, Environment, EvalConfig, OptimizeConfig
-from fapo.errors import BudgetExceeded, UsageError
+from fapo.errors import AgentError, BudgetExceeded, GitError, ProviderError, UsageError
 from fapo.evaluation.evaluate import Evaluation, EvaluationPlan, evaluate
 from fapo.evaluation.plan import plan_evaluation
 from fapo.evaluation.project import Project, find_pipeline, open_project
@@ -24,7 +24,7 @@ from fapo.evaluation.request import EvaluationRequest, write_cases, write_reques
 from fapo.records import Usage
 from fapo.store.files import lock_directory, make_directory, write_atomic
 from fapo.store.git import Repository, find_repository
-from fapo.store.nightlock import close_check, find_check, open_check, record_baseline, require_night
+from fapo.store.nightlock import close_check, find_check, open_check, record_baseline
 from fapo.store.testlock import LOCK_FILE, Baseline, read_lock, require_look
 
 if TYPE_CHECKING:
@@ -143,9 +143,9 @@ async def _night(place: Place, console: Console) -> Night:
     renewed = _why_renew(before, plan, asked=place.config.new_baseline)
     opened = None
     if before is not None and not renewed:
-        if not place.project.is_standin:
-            require_night(place.source, night=place.night, cases=before.cases)
         opened = open_check(place.source, night=place.night, baseline=before, standin=place.project.is_standin)
+    if place.ledger is not None:
+        place.ledger.push(place.source)  # a night that is cut off has looked, too; and whether it may push is known now
     evaluation, spent = await _measure(place, plan, console)
     require_decided(evaluation, night=place.night)
     clusters = place.project.clusters("validation")
@@ -166,10 +166,14 @@ async def _night(place: Place, console: Console) -> Night:
     )  # fmt: skip
     search, no_search = await _search(place, found, spent)
     found = replace(found, search=search, no_search=no_search)
+    proposal = pull_request = None
     if found.status == "improved":
-        proposal, pull_request = await _propose(place, found)
-        found = replace(found, proposal=proposal, pull_request=pull_request)
-    return replace(found, wall_s=time.monotonic() - started)
+        proposal, body = _propose(place, found)
+    if search is not None:
+        _take_down_search(place, baseline, Path(search.run_dir).name)
+    if proposal is not None:
+        pull_request = await _open_pull_request(place, proposal, found, body)
+    return replace(found, proposal=proposal, pull_request=pull_request, wall_s=time.monotonic() - started)
 
 
 def _eval_config(config: CiConfig) -> EvalConfig:
@@ -238,11 +242,18 @@ async def _search(place: Place, found: Night, spent: Usage) -> tuple[RunSummary 
     limits = config.model_dump(include={"model", "optimizer_model", "max_variants", "max_minutes", "isolation", "full",
                                         "concurrency", "rpm", "tpm"}) | _left(config, spent)  # fmt: skip
     asked = OptimizeConfig.model_validate(limits)
-    summary = await run_optimization(place.source, place.project, asked, _tonight(place))
-    check = find_check(read_lock(place.source), night=place.night, cases=found.baseline.cases)
+    try:
+        return await run_optimization(place.source, place.project, asked, _tonight(place)), ""
+    except (BudgetExceeded, ProviderError, AgentError) as ended:
+        if not found.fell:
+            raise
+        return None, f"The search ended without a result: {ended}."
+
+
+def _take_down_search(place: Place, baseline: Baseline, run: str) -> None:
+    check = find_check(read_lock(place.source), night=place.night, cases=baseline.cases)
     if check is not None:
-        close_check(place.source, replace(check, searched=Path(summary.run_dir).name))
-    return summary, ""
+        close_check(place.source, replace(check, searched=run))
 
 
 def _searched_before(place: Place, baseline: Baseline) -> str | None:
@@ -266,8 +277,8 @@ def _left(config: CiConfig, spent: Usage) -> dict[str, float | int | None]:
     return left
 
 
-async def _propose(place: Place, found: Night) -> tuple[Proposal, PullRequest | None]:
-    """Branch and commit, and the pull request where one is asked for. Its text lies in the run in any case."""
+def _propose(place: Place, found: Night) -> tuple[Proposal, str]:
+    """Branch and commit, and the text of a pull request, which lies in the run in any case."""
     from fapo.optimize.apply import best_variant
 
     assert found.search is not None
@@ -281,9 +292,17 @@ async def _propose(place: Place, found: Night) -> tuple[Proposal, PullRequest | 
     body = pull_request_body(found, tuple(sorted(files)))
     write_atomic(Path(found.search.run_dir, "pull_request.md"), body)
     remote = place.config.remote if place.config.push else None
-    proposal = propose(place.repository, files, commit_message(found), branch=place.branch, remote=remote)
+    return propose(place.repository, files, commit_message(found), branch=place.branch, remote=remote), body
+
+
+async def _open_pull_request(place: Place, proposal: Proposal, found: Night, body: str) -> PullRequest | None:
     if place.github is None or place.base is None:
-        return proposal, None
-    return proposal, await place.github.open_pull_request(
-        head=proposal.branch, base=place.base, title=proposal_title(found.search), body=body
-    )
+        return None
+    assert found.search is not None
+    try:
+        return await place.github.open_pull_request(
+            head=proposal.branch, base=place.base, title=proposal_title(found.search), body=body
+        )
+    except GitError as error:
+        text = f"{found.search.run_dir}/pull_request.md"
+        raise GitError(f"{error}; branch {proposal.branch} is pushed, and what to say of it is in {text}") from None

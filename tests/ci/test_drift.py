@@ -53,14 +53,14 @@ def test_a_clear_fall_counts_a_small_one_and_a_gain_do_not() -> None:
 
 
 def test_a_hundred_nights_with_one_baseline_rarely_raise_a_false_alarm() -> None:
-    """Of 60 schedules, at 5 % each, 3 are expected at most; more than 8 come about once in two hundred times."""
+    """Of 40 schedules, at 5 % each, 2 are expected at most; more than 6 come about once in two hundred times."""
     chance = random.Random(1)
     alarmed = 0
-    for _ in range(60):
+    for _ in range(40):
         before = [float(chance.random() < 0.5) for _ in range(40)] + [1.0] * 60
-        nights = ([float(chance.random() < 0.5) for _ in range(40)] + [1.0] * 60 for _ in range(25))
+        nights = ([float(chance.random() < 0.5) for _ in range(40)] + [1.0] * 60 for _ in range(15))
         alarmed += any(fall(before, night).significant for night in nights)
-    assert alarmed <= 8
+    assert alarmed <= 6
 
 
 @pytest.mark.parametrize(
@@ -75,5 +75,5 @@ def test_what_is_of_something_else_is_no_drift(change: dict[str, str], named: st
 
 
 def test_undecided_cases_decide_nothing() -> None:
-    with pytest.raises(ProviderError, match="1 cases are undecided.*--night n"):
+    with pytest.raises(ProviderError, match=r"1 cases are undecided.*--night n"):
         require_decided(evaluation([1.0, None]), night="n")

@@ -55,7 +55,7 @@ def test_one_that_was_opened_meanwhile_is_updated(github: FakeGitHub) -> None:
 
 
 def test_refusals_say_what_to_do(github: FakeGitHub) -> None:
-    with pytest.raises(GitError, match="401: Bad credentials.*not valid"):
+    with pytest.raises(GitError, match=r"401: Bad credentials.*not valid"):
         propose(github, GITHUB_TOKEN="another")
     github.faults = [403]
     with pytest.raises(GitError, match="allow GitHub Actions to create pull requests"):

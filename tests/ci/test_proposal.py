@@ -98,7 +98,7 @@ def test_a_remote_that_refuses_is_named(remote: Path, tmp_path: Path) -> None:
     hook = remote / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\necho 'branches are protected' >&2\nexit 1\n")
     hook.chmod(0o755)
-    with pytest.raises(GitError, match="git push failed: .*rejected"):
+    with pytest.raises(GitError, match=r"git push failed: .*rejected"):
         offer(here, "one")
     assert git(remote, "branch", "--list", "fapo/*") == ""
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
-from fapo.cli.night import Place, find_place
+from fapo.cli.night import Place, find_place, run_night
 from fapo.config import CiConfig, Environment
 from fapo.errors import CredentialsError, UsageError
+from fapo.store.files import lock_directory
 from tests.support.repositories import bare_remote, checkout, commit_all, git
 from tests.support.scripted import PIPELINE
 
@@ -73,6 +76,13 @@ def test_no_repository(tree: Path, tmp_path: Path) -> None:
     (tree / ".git").rename(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="not in a git repository"):
         place(tree)
+
+
+def test_two_nights_of_a_pipeline_at_once(tree: Path) -> None:
+    found = place(tree)
+    found.folder.mkdir(parents=True)
+    with lock_directory(found.folder), pytest.raises(UsageError, match="another fapo process is working on it"):
+        asyncio.run(run_night(found, Console(stderr=True)))
 
 
 def test_a_name_that_is_no_file_name() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent / "help"
-COMMANDS = ["", "apply", "attribute", "benchmark", "cache", "compare", "diff", "doctor", "eval", "optimize", "report",
+COMMANDS = ["", "apply", "attribute", "benchmark", "cache", "ci", "compare", "diff", "doctor", "eval", "optimize", "report",
             "review", "runs", "trace"]  # fmt: skip
 
 

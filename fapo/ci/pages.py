@@ -7,7 +7,7 @@ import re
 from fapo.ci.night import Night, difference_text, score_text, sentence
 from fapo.report.run_summary import Gain, RunSummary, VariantRow, describe_gain, verdict_sentence
 from fapo.stats import Interval
-from fapo.store.testlock import Baseline
+from fapo.store.testlock import LOCK_FILE, Baseline
 
 _STATUS = {"baseline": "baseline recorded", "steady": "steady", "fell": "fell", "improved": "better variant found"}
 
@@ -60,9 +60,10 @@ def pull_request_body(night: Night, changed: tuple[str, ...]) -> str:
     lines += ["", "### What changes", "", *(f"- `{path}`" for path in changed), ""]
     lines += ["| variant | level | step | technique | points | hypothesis |", "|---|---|---|---|--:|---|"]
     lines += [_accepted(row) for row in search.variants if row.verdict == "accepted"]
-    lines += ["", "### How it was measured", "", *_method(search), "",
-              "Of test only these figures are known outside of the run. Merging this also merges `fapo.lock`, which "
-              "counts the looks at test; the next night records a new baseline."]  # fmt: skip
+    lines += ["", "### How it was measured", "", *_method(search), ""]
+    lines.append("The next night after a merge records a new baseline." + (
+        " `fapo.lock` counts the looks at test." if any(path.endswith(LOCK_FILE) for path in changed) else ""
+    ))  # fmt: skip
     return "\n".join(lines) + "\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ NAME, MAIL = "fapo", "fapo@noreply.invalid"
 _FILE, _PROGRAM = "100644", "100755"
 Variables = dict[str, str]
 _NONE: Variables = {}
+_ALWAYS: Variables = {"GIT_TERMINAL_PROMPT": "0", "GIT_LITERAL_PATHSPECS": "1", "LC_ALL": "C"}
+_SECRET = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,13 @@ class Repository:
 
     def run(self, *arguments: str, given: bytes | None = None, variables: Variables = _NONE) -> bytes:
         """What a git command prints. Raises GitError where it fails; it never asks for a password."""
-        own = [f"{name}={value}" for name, value in ({"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | variables).items()]
+        own = [f"{name}={value}" for name, value in (_ALWAYS | variables).items()]
         command = ["env", *own, "git", "-C", str(self.top), *arguments]
         done = subprocess.run(command, input=given, capture_output=True, check=False)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-            raise GitError(f"git {arguments[0]} failed: {'; '.join(line.strip() for line in said[-3:])}")
+            text = _SECRET.sub("", "; ".join(line.strip() for line in said[-3:]))
+            raise GitError(f"git {arguments[0]} failed: {text}")
         return done.stdout
 
     def word(self, *arguments: str, variables: Variables = _NONE) -> str:

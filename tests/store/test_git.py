@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fapo.errors import UsageError
+from fapo.errors import GitError, UsageError
 from fapo.store.git import Repository, find_repository
 from fapo.store.variants import take_snapshot
 from tests.support.repositories import bare_remote, checkout, commit_all, git
@@ -58,6 +58,13 @@ def test_a_commit_that_is_not_here_says_how_to_fetch_it(repository: Repository) 
     for name in ("nowhere", "--output=x"):
         with pytest.raises(UsageError, match="git fetch --depth=1"):
             repository.commit_of(name)
+
+
+def test_what_git_complains_of_names_no_password(repository: Repository) -> None:
+    with pytest.raises(GitError) as failed:
+        repository.run("fetch", "http://somebody:secret@127.0.0.1:9/x.git")
+    assert "127.0.0.1" in str(failed.value)
+    assert "secret" not in str(failed.value)
 
 
 def test_no_repository(tmp_path: Path) -> None:

@@ -86,8 +86,13 @@ def sentence(night: Night) -> str:
             f"No significant fall since {night.baseline.recorded[:10]}: "
             f"{night.baseline.mean:.3f} then, {night.score.mean:.3f} today on validation."
         )
-    second = verdict_sentence(night.search) if night.search is not None else night.no_search
+    second = outcome(night.search) if night.search is not None else night.no_search
     return f"{first} {second}".strip()
+
+
+def outcome(search: RunSummary) -> str:
+    """What the search came to. Its baseline is what is deployed, not what nights are compared with."""
+    return verdict_sentence(search).replace("the baseline", "what is deployed")
 
 
 def checks(night: Night) -> list[Check]:
@@ -98,7 +103,7 @@ def checks(night: Night) -> list[Check]:
     search = night.search
     if search is None:
         return [drift, Check("the optimization's gain is confirmed on test", None, night.no_search or "not needed")]
-    found = describe_gain(search.test_gain) if search.test_gain is not None else verdict_sentence(search)
+    found = describe_gain(search.test_gain) if search.test_gain is not None else outcome(search)
     passed = True if search.status == "improved" else None if search.test_gain is None else False
     return [drift, Check("the optimization's gain is confirmed on test", passed, found)]
 

@@ -70,6 +70,15 @@ def write_step_summary(variables: Mapping[str, str], markdown: str) -> None:
     _append(variables.get("GITHUB_STEP_SUMMARY"), markdown.rstrip("\n") + "\n")
 
 
+def write_fault(
+    variables: Mapping[str, str], junit: Path | None, suite: str, message: str, *, code: int, seconds: float
+) -> None:
+    """Tell machines that there is no result, and why."""
+    write_outputs(variables, {"status": "error", "exit-code": code, "message": message})
+    write_step_summary(variables, f"## fapo: {suite}: no result\n\n{message}")
+    write_junit(junit, junit_xml(suite, [], seconds=seconds, error=message))
+
+
 def _append(path: str | None, text: str) -> None:
     if not path:
         return

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from fapo.ci.night import Night, difference_text, score_text, sentence
-from fapo.report.run_summary import Gain, RunSummary, VariantRow, describe_gain, verdict_sentence
+from fapo.ci.night import Night, difference_text, outcome, score_text, sentence
+from fapo.report.run_summary import Gain, RunSummary, VariantRow, describe_gain
 from fapo.stats import Interval
 from fapo.store.testlock import LOCK_FILE, Baseline
 
@@ -44,14 +44,14 @@ def proposal_title(search: RunSummary) -> str:
 
 def commit_message(night: Night) -> str:
     assert night.search is not None
-    return f"{proposal_title(night.search)}\n\n{verdict_sentence(night.search)}"
+    return f"{proposal_title(night.search)}\n\n{outcome(night.search)}"
 
 
 def pull_request_body(night: Night, changed: tuple[str, ...]) -> str:
     """What a reviewer reads: the verdict, why it was searched, what changed, how it was measured."""
     search = night.search
     assert search is not None
-    lines = [*_note(search.note), f"**{verdict_sentence(search)}**", "", *_search(search)]
+    lines = [*_note(search.note), f"**{outcome(search)}**", "", *_search(search)]
     lines += ["", "### Why", "", f"- {safe(_why(night))}"]
     lines.append(f"- Deployed today: {score_text(night.score)} on validation.")
     if night.fall is not None:
@@ -85,8 +85,8 @@ def _method(search: RunSummary) -> list[str]:
              f"{_test_p(search.test_gain)}."]  # fmt: skip
     if (look := search.test_look) is not None:
         lines.append(f"- Look {look.number} at these test cases; one confirms where one-sided p ≤ {look.alpha:g}.")
-    lines.append(f"- {len(search.variants)} variants were tried, and validation was asked {search.looks} times, by the "
-                 f"rule {search.acceptance}.")  # fmt: skip
+    lines.append(f"- Variants tried: {len(search.variants)}; looks at validation: {search.looks}; rule of acceptance: "
+                 f"{search.acceptance}.")  # fmt: skip
     if search.validation_gain and search.test_gain:
         gap = search.validation_gain.mean - search.test_gain.mean
         lines.append(f"- Validation-to-test gap of the gain: {100 * gap:+.1f} points.")

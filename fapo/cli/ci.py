@@ -90,7 +90,7 @@ def ci_command(
 
 
 async def _ci(pipeline: str, config: CiConfig, environment: Environment, junit: Path | None, as_json: bool) -> int:
-    from fapo.ci.outputs import junit_xml, write_junit, write_outputs, write_step_summary
+    from fapo.ci.outputs import write_fault
     from fapo.cli.console import stderr
     from fapo.cli.night import find_place, run_night
     from fapo.errors import FapoError
@@ -101,11 +101,8 @@ async def _ci(pipeline: str, config: CiConfig, environment: Environment, junit: 
         console.print(f"[bold]fapo ci[/] {place.project.spec.name}, night {place.night}")
         found = await run_night(place, console)
     except FapoError as error:
-        variables = environment.variables
-        write_outputs(variables, {"status": "error", "exit-code": error.exit_code, "message": error})
-        write_step_summary(variables, f"## fapo: {Path(pipeline).name}: no result\n\n{error}\n")
-        seconds = time.monotonic() - started
-        write_junit(junit, junit_xml(Path(pipeline).name, [], seconds=seconds, error=str(error)))
+        write_fault(environment.variables, junit, Path(pipeline).name, str(error), code=error.exit_code,
+                    seconds=time.monotonic() - started)  # fmt: skip
         raise
     _leave(found, environment, junit)
     if as_json:
@@ -149,7 +146,7 @@ def _show(found: Night, lock: Path) -> None:
         console.print(f"branch:     {escape(found.proposal.branch)}, {where}; commit {found.proposal.commit[:12]}")
     if found.pull_request is not None:
         how = "opened" if found.pull_request.created else "updated"
-        console.print(f"{how}:    {found.pull_request.url}", markup=False)
+        console.print(f"{how + ':':<12}{found.pull_request.url}", markup=False)
     if found.search is not None:
         console.print(f"report:     {found.search.report}", markup=False)
     console.print(f"check: {found.usage.llm_calls} calls, {dollars(found.usage.cost_usd)}; traces in "

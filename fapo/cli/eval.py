@@ -65,7 +65,7 @@ def eval_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Run a pipeline over a split and show its score, failures, and what each step does and costs."""  # fmt: skip
-    from fapo.cli.gate import Gates
+    from fapo.cli.gate import Gates, tell_faults
     from fapo.cli.running import run_to_end
     from fapo.config import read_environment
     from fapo.errors import UsageError
@@ -90,11 +90,13 @@ def eval_command(
     if full:
         given["full"] = environment.benchmarks_dir
     if resume is not None:
-        run_to_end(_resume(resume, pipeline, given, environment, gates, as_json))
+        work = _resume(resume, pipeline, given, environment, gates, as_json)
+        run_to_end(tell_faults(work, resume.name, gates, environment))
     elif dry_run:
         run_to_end(_dry_run(str(pipeline), _config(given), environment, sample, as_json))
     else:
-        run_to_end(_begin(str(pipeline), _config(given), environment, gates, as_json))
+        work = _begin(str(pipeline), _config(given), environment, gates, as_json)
+        run_to_end(tell_faults(work, Path(str(pipeline)).name, gates, environment))
 
 
 def _given(context: typer.Context, options: dict[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fapo.ci.outputs import Check, junit_xml, write_junit, write_outputs, write_step_summary
-from fapo.errors import ProviderError, UsageError
+from fapo.ci.outputs import Check, junit_xml, write_fault, write_junit, write_outputs, write_step_summary
+from fapo.errors import FapoError, ProviderError, UsageError
 from fapo.evaluation.compare import Arm, compare_arms, read_arm
 from fapo.evaluation.evaluate import MANIFEST_FILE, TRACES_FILE
 from fapo.evaluation.project import Project
@@ -149,6 +150,25 @@ def gate_checks(gates: Gates, mean: float, base: Base | None, found: NotWorse | 
             text += f"; {paired.n} cases show no smaller margin: take more cases or trials, or a larger margin"
         checks.append(Check("not worse than the base", passed, text))
     return checks
+
+
+async def tell_faults(work: Coroutine[None, None, int], name: str, gates: Gates, environment: Environment) -> int:
+    """Do the work and return its exit code; where it comes to no result, and one was asked for, tell machines so."""
+    started = time.monotonic()
+
+    def tell(message: str, code: int) -> None:
+        if gates.any:
+            seconds = time.monotonic() - started
+            write_fault(environment.variables, gates.junit, name, message, code=code, seconds=seconds)
+
+    try:
+        code = await work
+    except FapoError as error:
+        tell(str(error), error.exit_code)
+        raise
+    if code == ProviderError.exit_code:
+        tell("cases are undecided, since the provider failed", code)
+    return code
 
 
 def leave_gates(checks: list[Check], pipeline: str, gates: Gates, environment: Environment, *, seconds: float) -> None:

@@ -216,8 +216,8 @@ def _outlook(run: Run) -> str:
         gain = f"{twice}, and by {100 * noise.difference:+.1f} points; {gain}"
     if least > SMALL_GAIN:
         gain += f"; for {100 * SMALL_GAIN:.0f} points it would take {cases_needed(run, SMALL_GAIN):,} cases"
-    if done.paid.cost_usd is None:
+    if done.demand.cost_usd is None:
         return f"{gain}; the price of the task model is unknown"
     cases = run.config.max_variants * done.n + 2 * len(run.project.cases("test"))
-    dollars = done.paid.cost_usd / done.n * cases
+    dollars = done.demand.cost_usd / done.n * cases
     return f"{gain}; {run.config.max_variants} variants and test would cost about ${dollars:.2f}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fapo import __version__
 from fapo.errors import ProviderError
 from fapo.evaluation.evaluate import Evaluation, Manifest
-from fapo.stats import Interval, PairedComparison, mean_interval, paired_comparison
+from fapo.stats import Interval, PairedComparison, detectable_difference, mean_interval, paired_comparison
 from fapo.store.nightlock import now
 from fapo.store.testlock import Baseline
 
@@ -17,7 +17,8 @@ from fapo.store.testlock import Baseline
 class Fall:
     """Today minus baseline on validation. `p_fall` is one-sided; it counts as a fall where it is at most `level`.
 
-    The night is number `look` of at most `nights` on these cases.
+    The night is number `look` of at most `nights` on these cases. A true fall of `detectable` would be found in four of
+    five such nights, 1 where there are too few cases for any.
     """
 
     paired: PairedComparison
@@ -25,6 +26,7 @@ class Fall:
     level: float
     look: int
     nights: int
+    detectable: float
 
     @property
     def significant(self) -> bool:
@@ -95,4 +97,6 @@ def compare(
     before = dict(zip(today, map(float, baseline.scores.split()), strict=True))
     paired = paired_comparison(today, before, clusters=clusters)
     p_fall = paired_comparison(before, today, clusters=clusters).p_greater
-    return Fall(paired, p_fall, level, look, nights)
+    detectable = detectable_difference(today, before, clusters=clusters, alpha=2 * level)
+    units = len(set(clusters.values())) if clusters is not None else len(today)
+    return Fall(paired, p_fall, level, look, nights, detectable if 0.5**units <= level else 1.0)

@@ -72,6 +72,13 @@ def difference_text(fall: Fall) -> str:
     )
 
 
+def sight_text(fall: Fall) -> str:
+    """What such a night can see at all."""
+    if fall.detectable >= 1:
+        return f"{fall.paired.n} cases are too few to show any fall in one night; take more"
+    return f"a true fall of {100 * fall.detectable:.1f} points would be seen in four of five such nights"
+
+
 def sentence(night: Night) -> str:
     """The outcome in one or two sentences."""
     if night.fall is None:
@@ -149,7 +156,7 @@ def figures(night: Night, *, lock: str) -> dict[str, Any]:
         "difference": None if from_fall is None else {
             "mean": from_fall.paired.difference, "ci95": [from_fall.paired.low, from_fall.paired.high],
             "p": from_fall.p_fall, "level": from_fall.level, "night": from_fall.look, "nights": from_fall.nights,
-            "won": from_fall.paired.won, "lost": from_fall.paired.lost,
+            "detectable": from_fall.detectable, "won": from_fall.paired.won, "lost": from_fall.paired.lost,
         },
         "pushed_to": None if night.proposal is None else night.proposal.remote,
         "cost_usd": night.usage.cost_usd,

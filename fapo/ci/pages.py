@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fapo.ci.night import Night, difference_text, outcome, score_text, sentence
+from fapo.ci.night import Night, difference_text, outcome, score_text, sentence, sight_text
 from fapo.report.run_summary import Gain, RunSummary, VariantRow, describe_gain
 from fapo.stats import Interval
 from fapo.store.testlock import LOCK_FILE, Baseline
@@ -23,7 +23,7 @@ def night_page(night: Night) -> str:
         lines.append(_row(f"baseline of {night.baseline.recorded[:10]}", night.baseline))
     lines.append(_row("today", night.score))
     if night.fall is not None:
-        lines += ["", f"Difference: {difference_text(night.fall)}. {_spent(night)}"]
+        lines += ["", f"Difference: {difference_text(night.fall)}; {sight_text(night.fall)}. {_spent(night)}"]
     elif night.before is not None:
         lines += ["", f"The baseline before, of {night.before.recorded[:10]}: {score_text(night.before)}."]
     if night.search is not None:

@@ -128,7 +128,7 @@ def _leave(found: Night, environment: Environment, junit: Path | None) -> None:
 def _show(found: Night, lock: Path) -> None:
     from rich.markup import escape
 
-    from fapo.ci.night import difference_text, score_text, sentence
+    from fapo.ci.night import difference_text, score_text, sentence, sight_text
     from fapo.cli.console import dollars, stdout
 
     console = stdout()
@@ -137,6 +137,7 @@ def _show(found: Night, lock: Path) -> None:
         console.print(f"baseline:   {score_text(found.baseline)}")
         console.print(f"today:      {score_text(found.score)}")
         console.print(f"difference: {difference_text(found.fall)}")
+        console.print(f"            {sight_text(found.fall)}")
         console.print(f"night {found.fall.look} of {found.fall.nights} on these validation cases")
     elif found.before is not None:
         console.print(f"before:     {score_text(found.before)}, of {found.before.recorded[:10]}")

@@ -52,6 +52,14 @@ def test_a_clear_fall_counts_a_small_one_and_a_gain_do_not() -> None:
     assert gain.p_fall == 1.0
 
 
+def test_what_a_night_can_see_is_told() -> None:
+    """Where nothing varies, z_alpha sqrt(g) + z_power sqrt(g - g^2) = g sqrt(n) at n = 300 gives 5.6 points."""
+    assert fall([1.0] * 300, [1.0] * 300).detectable == pytest.approx(0.0563, abs=0.0005)
+    few = fall([1.0] * 10, [0.0] * 10)
+    assert not few.significant
+    assert few.detectable == 1.0
+
+
 def test_a_hundred_nights_with_one_baseline_rarely_raise_a_false_alarm() -> None:
     """Of 40 schedules, at 5 % each, 2 are expected at most; more than 6 come about once in two hundred times."""
     chance = random.Random(1)

@@ -79,6 +79,27 @@ class OptimizeConfig(CallLimits):
         return self.alpha if self.alpha is not None else DEFAULT_ERROR[self.accept]
 
 
+class CiConfig(CallLimits):
+    """What `fapo ci` was asked to do; the limits hold for check and search together."""
+
+    optimize: Literal["on-fall", "always", "never"] = Field("on-fall", description="When to search for a better one.")
+    trials: int = Field(1, ge=1, description="Samples of each validation case.")
+    model: str | None = Field(None, description="Replaces the pipeline's `task` model.")
+    optimizer_model: str | None = Field(None, description="The coding agent's model.")
+    max_variants: int = Field(12, ge=1, description="Variants that may be submitted for validation.")
+    max_minutes: float | None = Field(None, gt=0, description="Wall-clock limit of the search.")
+    new_baseline: bool = Field(False, description="Whether today's score becomes the baseline, whatever it is.")
+    night: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of this night.")
+    push: bool = Field(False, description="Whether branch and lock go to the remote.")
+    pull_request: bool = Field(False, description="Whether a pull request is opened or updated.")
+    remote: str = Field("origin", description="The remote.")
+    branch: str | None = Field(None, description="Branch for a better variant; fapo/NAME.")
+    base: str | None = Field(None, description="Branch that the pull request is to be merged into.")
+    isolation: Isolation = Field("auto", description="How pipeline code is confined.")
+    full: Path | None = Field(None, description="Folder of prepared benchmarks, where the whole one is to be run.")
+    paper_rules: Literal[False] = False
+
+
 DEFAULT_ERROR: dict[Acceptance, float] = {"strict": 0.05, "investing": 0.2, "mean": 0.5}
 
 

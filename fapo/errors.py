@@ -9,6 +9,7 @@ FapoError                      anything fapo expects; printed as one line
 ├── BudgetExceeded             a limit on money, calls, variants or time was reached        exit 3
 ├── StorageError               a file cannot be written; what was written before stays      exit 3
 ├── AgentError                 the coding agent's session ended without a usable result     exit 3
+├── GitError                   git, or the API of its host, refused what was asked of it    exit 1
 └── IsolationError             no way to confine code on this machine; nothing is run       exit 1
 """
 
@@ -80,6 +81,10 @@ class AgentError(FapoError):
     """The coding agent's session failed, stalled, or ended without a result."""
 
     exit_code = 3
+
+
+class GitError(FapoError):
+    """A git command failed, or GitHub refused a request."""
 
 
 class IsolationError(FapoError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fapo.ci.outputs import Check
+    from fapo.cli.gate import Base, Gates
     from fapo.config import Environment, EvalConfig
     from fapo.evaluation.dry_run import DryRun
     from fapo.evaluation.evaluate import Evaluation, EvaluationPlan
@@ -43,12 +46,26 @@ def eval_command(
         bool, typer.Option("--dry-run", help="Run a few cases, and say what all of them would take and cost.")
     ] = False,
     sample: Annotated[int, typer.Option(min=1, help="Cases that --dry-run runs.")] = 5,
+    fail_under: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="SCORE", help="Exit with 1 where the mean score is lower.")
+    ] = None,
+    not_worse_than: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REF|EVALUATION",
+            help="Exit with 1 unless it is shown to be no more than --margin worse "
+            "than DIR is in a commit (a branch, FETCH_HEAD), or than an evaluation was.",
+        ),
+    ] = None,
+    margin: Annotated[float, typer.Option(min=0, max=100, metavar="POINTS", help="For --not-worse-than.")] = 2.0,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write these conditions as JUnit XML.")] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted evaluation, as it was asked for.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Run a pipeline over a split and show its score, failures, and what each step does and costs."""
+    """Run a pipeline over a split and show its score, failures, and what each step does and costs."""  # fmt: skip
+    from fapo.cli.gate import Gates, tell_faults
     from fapo.cli.running import run_to_end
     from fapo.config import read_environment
     from fapo.errors import UsageError
@@ -59,6 +76,11 @@ def eval_command(
         raise UsageError("--dry-run plans a new evaluation; leave out --resume")
     if not dry_run and "sample" in _given(context, {"sample": sample}):
         raise UsageError("--sample belongs to --dry-run; --limit evaluates the first cases alone")
+    gates = Gates(fail_under, not_worse_than, margin, junit)
+    if not gates.any and (junit is not None or "margin" in _given(context, {"margin": margin})):
+        raise UsageError("--margin and --junit belong to --fail-under or --not-worse-than")
+    if gates.any and dry_run:
+        raise UsageError("--dry-run decides nothing; leave out --fail-under and --not-worse-than")
     given = _given(context, {
         "split": split, "limit": limit, "trials": trials, "model": model, "budget_usd": budget_usd,
         "max_calls": max_calls, "max_tokens": max_tokens, "rpm": rpm, "tpm": tpm, "concurrency": concurrency,
@@ -68,11 +90,13 @@ def eval_command(
     if full:
         given["full"] = environment.benchmarks_dir
     if resume is not None:
-        run_to_end(_resume(resume, pipeline, given, environment, as_json))
+        work = _resume(resume, pipeline, given, environment, gates, as_json)
+        run_to_end(tell_faults(work, resume.name, gates, environment))
     elif dry_run:
         run_to_end(_dry_run(str(pipeline), _config(given), environment, sample, as_json))
     else:
-        run_to_end(_begin(str(pipeline), _config(given), environment, as_json))
+        work = _begin(str(pipeline), _config(given), environment, gates, as_json)
+        run_to_end(tell_faults(work, Path(str(pipeline)).name, gates, environment))
 
 
 def _given(context: typer.Context, options: dict[str, Any]) -> dict[str, Any]:
@@ -99,8 +123,9 @@ def _config(options: dict[str, Any]) -> EvalConfig:
         raise UsageError(f"{option}: {first['msg']}") from None
 
 
-async def _begin(pipeline: str, config: EvalConfig, environment: Environment, as_json: bool) -> int:
+async def _begin(pipeline: str, config: EvalConfig, environment: Environment, gates: Gates, as_json: bool) -> int:
     from fapo.cli.console import say_unpriced, stderr
+    from fapo.cli.gate import open_base
     from fapo.evaluation.connect import connect
     from fapo.evaluation.plan import plan_evaluation
     from fapo.evaluation.project import find_pipeline, open_project
@@ -110,20 +135,25 @@ async def _begin(pipeline: str, config: EvalConfig, environment: Environment, as
     project = open_project(source, config)
     console = stderr(plain=environment.plain)
     _say_notes(console, project, config)
-    async with connect(project.model_names, environment, limits=config) as connection:
-        say_unpriced(console, connection.unpriced)
-        plan = plan_evaluation(project, config, environment.runs_dir)
-        write_request(plan.directory, EvaluationRequest(source, config))
-        write_cases(plan.directory, plan.cases, project.clusters(config.split))
-        evaluation = await _evaluate(plan, connection.gateway, console, plain=environment.plain)
-    return _report(evaluation, project, console, as_json=as_json, ran=True)
+    with open_base(gates, source, project, config) as base:
+        models = [*project.model_names, *(base.models if base is not None else ())]
+        async with connect(models, environment, limits=config) as connection:
+            say_unpriced(console, connection.unpriced)
+            plan = plan_evaluation(project, config, environment.runs_dir)
+            write_request(plan.directory, EvaluationRequest(source, config))
+            write_cases(plan.directory, plan.cases, project.clusters(config.split))
+            evaluation = await _evaluate(plan, connection.gateway, console, plain=environment.plain)
+            judged = _Judged(gates, base, environment)
+            checks = await judged.checks(evaluation, project, config, connection.gateway, console)
+    return _report(evaluation, project, console, checks, as_json=as_json, ran=True)
 
 
 async def _resume(
-    directory: Path, pipeline: str | None, given: dict[str, Any], environment: Environment, as_json: bool
+    directory: Path, pipeline: str | None, given: dict[str, Any], environment: Environment, gates: Gates, as_json: bool
 ) -> int:
     """Go on with what is missing; an evaluation that is finished needs neither a worker nor a model."""
     from fapo.cli.console import say_unpriced, stderr
+    from fapo.cli.gate import open_base
     from fapo.errors import UsageError
     from fapo.evaluation.connect import connect
     from fapo.evaluation.evaluate import load_decided
@@ -142,10 +172,16 @@ async def _resume(
     missing = len(plan.cases) * config.trials - len(load_decided(directory))
     console = stderr(plain=environment.plain)
     _say_notes(console, project, config)
-    async with connect(project.model_names if missing else (), environment, limits=config) as connection:
-        say_unpriced(console, connection.unpriced)
-        evaluation = await _evaluate(plan, connection.gateway, console, plain=environment.plain, alone=bool(missing))
-    return _report(evaluation, project, console, as_json=as_json, ran=bool(missing))
+    with open_base(gates, request.source, project, config) as base:
+        models = [*(project.model_names if missing else ()), *(base.models if base is not None else ())]
+        async with connect(models, environment, limits=config) as connection:
+            say_unpriced(console, connection.unpriced)
+            evaluation = await _evaluate(
+                plan, connection.gateway, console, plain=environment.plain, alone=bool(missing)
+            )
+            judged = _Judged(gates, base, environment)
+            checks = await judged.checks(evaluation, project, config, connection.gateway, console)
+    return _report(evaluation, project, console, checks, as_json=as_json, ran=bool(missing))
 
 
 def _frozen_project(directory: Path, pipeline: str | None, source: Path, config: EvalConfig) -> Project:
@@ -247,17 +283,59 @@ async def _evaluate(
             progress.stop()
 
 
-def _report(evaluation: Evaluation, project: Project, console: Console, *, as_json: bool, ran: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The conditions on an evaluation, held against it once it is there."""
+
+    gates: Gates
+    base: Base | None
+    environment: Environment
+
+    async def checks(
+        self, evaluation: Evaluation, project: Project, config: EvalConfig, gateway: Gateway, console: Console
+    ) -> list[Check]:
+        """What became of the conditions; none where cases are undecided."""
+        from fapo.cli.gate import compare_with, gate_checks, leave_gates
+        from fapo.evaluation.compare import read_arm
+        from fapo.evaluation.plan import plan_evaluation
+        from fapo.evaluation.request import EvaluationRequest, write_cases, write_request
+
+        if not self.gates.any or evaluation.failed("provider"):
+            return []
+        base, found = self.base, None
+        if base is not None and not base.same:
+            arm = base.arm
+            if base.project is not None:
+                plan = plan_evaluation(base.project, config, self.environment.runs_dir)
+                write_request(plan.directory, EvaluationRequest(project.directory, config))
+                write_cases(plan.directory, plan.cases, project.clusters(config.split))
+                console.print(f"the base, {base.name}:", markup=False)
+                await _evaluate(plan, gateway, console, plain=self.environment.plain)
+                arm = read_arm(plan.directory)
+            assert arm is not None
+            found = compare_with(base, arm, evaluation, project, self.gates.margin)
+        checks = gate_checks(self.gates, evaluation.mean, base, found)
+        leave_gates(checks, project.spec.name, self.gates, self.environment, seconds=evaluation.wall_s)
+        return checks
+
+
+def _report(
+    evaluation: Evaluation, project: Project, console: Console, checks: list[Check], *, as_json: bool, ran: bool
+) -> int:
     from rich.markup import escape
 
     from fapo.cli.console import print_json
-    from fapo.cli.eval_output import figures, show, undecided_line
+    from fapo.cli.eval_output import figures, show, show_checks, undecided_line
+    from fapo.store.files import to_python
 
     found = figures(evaluation, project, ran=ran)
     if as_json:
-        print_json(found)
+        print_json(found | ({"gates": [to_python(check) for check in checks]} if checks else {}))
         if found["undecided"]:
             console.print(escape(undecided_line(found)))
     else:
         show(evaluation, project, found)
-    return 3 if found["undecided"] else 0
+        show_checks(checks)
+    if found["undecided"]:
+        return 3
+    return 0 if all(check.passed for check in checks) else 1

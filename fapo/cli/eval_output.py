@@ -10,6 +10,7 @@ from rich.markup import escape
 from fapo.cli.console import count, dollars, stdout, table
 
 if TYPE_CHECKING:
+    from fapo.ci.outputs import Check
     from fapo.config import EvalConfig
     from fapo.evaluation.dry_run import DryRun
     from fapo.evaluation.evaluate import Evaluation
@@ -91,6 +92,13 @@ def show(evaluation: Evaluation, project: Project, found: dict[str, Any]) -> Non
 
 def _confinement(level: str) -> str:
     return "code not confined" if level == "none" else f"code confined by {level}"
+
+
+def show_checks(checks: list[Check]) -> None:
+    """The conditions that the evaluation was to meet."""
+    for check in checks:
+        verdict = "[green]passed[/]" if check.passed else "[red]failed[/]"
+        stdout().print(f"{verdict}  {check.name}: {escape(check.message)}")
 
 
 def undecided_line(found: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from fapo import __version__
 from fapo.cli.attribute import attribute_command
 from fapo.cli.benchmark import benchmark_app
 from fapo.cli.cache import cache_app
+from fapo.cli.ci import ci_command
 from fapo.cli.compare import compare_command
 from fapo.cli.doctor import doctor_command
 from fapo.cli.eval import eval_command
@@ -45,6 +46,7 @@ app.command("diff", short_help="Print what a run's best variant changes.")(diff_
 app.command("apply", short_help="Write a run's best variant into the pipeline.")(apply_command)
 app.command("compare", short_help="Say whether one evaluation is better than another.")(compare_command)
 app.command("ui", short_help="Show runs and traces in the browser.")(ui_command)
+app.command("ci", short_help="Check a deployed pipeline on a schedule; repair it.")(ci_command)
 app.add_typer(benchmark_app, name="benchmark", short_help="List, fetch and show benchmarks.")
 app.command("export", short_help="Write a run to MLflow, W&B or OpenTelemetry.")(export_command)
 app.add_typer(cases_app, name="cases", short_help="Take cases over from other tools.")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fapo.cli.agents import AgentChoice
     from fapo.config import Environment, OptimizeConfig
     from fapo.evaluation.connect import Connection
+    from fapo.evaluation.project import Project
     from fapo.optimize.reflection import ReflectiveSearch
     from fapo.optimize.run import Run
     from fapo.optimize.search import Search
@@ -123,22 +124,38 @@ def optimize_command(
 async def _optimize(
     pipeline: str | None, config: OptimizeConfig, environment: Environment, resume: Path | None, as_json: bool
 ) -> int:
-    from fapo.cli.agents import agent_of, reflection_model_of
-    from fapo.cli.console import TerminalNarrator, print_json, say_unpriced, stderr
-    from fapo.evaluation.connect import check_models, connect
+    from fapo.cli.console import print_json
     from fapo.evaluation.project import find_pipeline, open_project
-    from fapo.optimize.outcome import conclude
-    from fapo.optimize.reflection import require_gepa
-    from fapo.optimize.run import Run
-    from fapo.optimize.start import create_run, reopen_run
-    from fapo.store.files import lock_directory, to_python
+    from fapo.optimize.start import reopen_run
+    from fapo.store.files import to_python
 
-    console = stderr(plain=environment.plain)
     if resume is None:
         source = find_pipeline(str(pipeline))
         project = open_project(source, config)
     else:
         project, config, source = reopen_run(resume)
+    summary = await run_optimization(source, project, config, environment, resume=resume)
+    if as_json:
+        print_json(to_python(summary))
+    else:
+        _show(summary)
+    return 0
+
+
+async def run_optimization(
+    source: Path, project: Project, config: OptimizeConfig, environment: Environment, *, resume: Path | None = None
+) -> RunSummary:
+    """Optimize a pipeline, or go on with an interrupted run, and tell how it goes on stderr."""
+    from fapo.cli.agents import agent_of, reflection_model_of
+    from fapo.cli.console import TerminalNarrator, say_unpriced, stderr
+    from fapo.evaluation.connect import check_models, connect
+    from fapo.optimize.outcome import conclude
+    from fapo.optimize.reflection import require_gepa
+    from fapo.optimize.run import Run
+    from fapo.optimize.start import create_run
+    from fapo.store.files import lock_directory
+
+    console = stderr(plain=environment.plain)
     named = config.optimizer_model or project.spec.optimizer_model
     models = [*project.model_names, *([config.teacher] if config.teacher else [])]
     agent = None
@@ -184,12 +201,7 @@ async def _optimize(
                 raise
             finally:
                 run.journal.close()
-            summary = conclude(directory)
-    if as_json:
-        print_json(to_python(summary))
-    else:
-        _show(summary)
-    return 0
+            return conclude(directory)
 
 
 def _search(

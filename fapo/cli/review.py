@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,20 +73,8 @@ def _findings(directory: Path, against: Path | None, levels: list[str] | None) -
 
 def _committed(directory: Path) -> Snapshot:
     """The pipeline as the last commit has it; empty outside of a repository, or where it was never committed."""
-    from fapo.store.variants import belongs
+    from fapo.store.git import find_repository
 
-    def git(*arguments: str) -> bytes | None:
-        try:
-            command = ["git", "-C", str(directory), *arguments]
-            done = subprocess.run(command, capture_output=True, check=False)
-        except OSError:
-            return None
-        return done.stdout if done.returncode == 0 else None
-
-    listed = git("ls-tree", "-r", "-z", "--name-only", "HEAD", ".")
-    if not listed:
-        return {}
-    paths = [path for path in listed.decode(errors="surrogateescape").split("\0") if path and belongs(path)]
-    files = {path: git("show", f"HEAD:./{path}") for path in paths}
-    found = {path: content for path, content in files.items() if content is not None}
+    repository = find_repository(directory)
+    found = {} if repository is None else repository.snapshot("HEAD", repository.path_of(directory))
     return found if "pipeline.yaml" in found else {}

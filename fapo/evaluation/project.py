@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fapo.config import EvalConfig, OptimizeConfig
+from fapo.config import CiConfig, EvalConfig, OptimizeConfig
 from fapo.data import Benchmark, Guards, find_builtin, inline_benchmark, load_benchmark
 from fapo.errors import UsageError
 from fapo.evaluation.scoring import ScoreFunction, load_score
@@ -106,7 +106,9 @@ def load_project(
     return Project(directory, spec, steps, benchmark, score, guarded)
 
 
-def open_project(directory: Path, config: EvalConfig | OptimizeConfig, *, data_from: Path | None = None) -> Project:
+def open_project(
+    directory: Path, config: CiConfig | EvalConfig | OptimizeConfig, *, data_from: Path | None = None
+) -> Project:
     """`load_project`, as a command was asked to."""
     return load_project(directory, model=config.model, data_from=data_from, prepared=config.full,
                         guarded=not config.paper_rules)  # fmt: skip

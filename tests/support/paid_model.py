@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,10 +14,11 @@ QUOTA = {"error": {"message": "you are out of credit", "type": "insufficient_quo
 
 @dataclass
 class PaidModel:
-    """Answers `billing` at 1,000 tokens in and 100 out; refuses for good what holds a text in `refused`."""
+    """Answers `reply(prompt)` at 1,000 tokens in and 100 out; refuses for good what holds a text in `refused`."""
 
     port: int = 0
     refused: tuple[str, ...] = ()
+    reply: Callable[[str], str] = lambda prompt: "billing"
     prompts: list[str] = field(default_factory=list)
 
     @property
@@ -30,7 +31,7 @@ class PaidModel:
         self.prompts.append(prompt)
         if any(text in prompt for text in self.refused):
             return 429, QUOTA
-        message = {"role": "assistant", "content": "billing"}
+        message = {"role": "assistant", "content": self.reply(prompt)}
         usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
         return 200, {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice],

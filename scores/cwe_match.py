@@ -20,5 +20,5 @@ def score(case: Case, prediction: Prediction) -> Score:
     if named[-1] == expected:
         return Score(1.0)
     if expected in named:
-        return Score(0.0, feedback=f"names {expected}, which is right, but the last id counts, and that is {named[-1]}")
-    return Score(0.0, feedback=f"answers {named[-1]}; expected {expected}")
+        return Score(0.0, feedback=f"the right id is named, but the last one counts, and that is {named[-1]}")
+    return Score(0.0, feedback=f"answers {named[-1]}, which is not the label")

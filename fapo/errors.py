@@ -15,6 +15,8 @@ FapoError                      anything fapo expects; printed as one line
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -89,3 +91,16 @@ class GitError(FapoError):
 
 class IsolationError(FapoError):
     """Code cannot be confined here as asked."""
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` was probably meant to be; None where none is like it."""
+    by_lower = {each.lower(): each for each in known}
+    found = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for the end of a message, or nothing."""
+    near = closest(word, known)
+    return f"; did you mean `{near}`?" if near else ""

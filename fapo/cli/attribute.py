@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from fapo.cli.names import Evaluation, find_run
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from fapo.attribution.blame import Attribution, Cluster
     from fapo.attribution.replay import Replay
@@ -21,9 +23,7 @@ SHOWN_CLUSTERS = 6
 
 
 def attribute_command(
-    evaluation: Annotated[
-        Path, typer.Argument(help="Directory of an evaluation, of `fapo eval` or of a run (RUN/evaluations/...).")
-    ],
+    evaluation: Evaluation,
     replay: Annotated[
         bool,
         typer.Option("--replay", help="Measure: run failing cases again with a step changed. Costs model calls."),
@@ -50,7 +50,7 @@ def attribute_command(
     from fapo.optimize.evaluated import project_of
     from fapo.store.files import to_python
 
-    directory = evaluation.parent if evaluation.name == "traces.jsonl" else evaluation
+    directory = find_run(evaluation, "evaluation")
     manifest = load_manifest(directory)
     project = project_of(directory, manifest)
     known = {case.id: case for case in project.cases(manifest.split)}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from fapo.cli.names import evaluations, find_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +17,18 @@ SHOWN_CHANGES = 5
 
 
 def compare_command(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Directory of an evaluation (or of its traces.jsonl).")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The other one; differences are B minus A.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="An evaluation: its directory, name or the beginning of that.", autocompletion=evaluations
+        ),
+    ],
+    b: Annotated[
+        str,
+        typer.Argument(
+            metavar="B", help="The other one, or `latest`; differences are B minus A.", autocompletion=evaluations
+        ),
+    ],
     show_all: Annotated[bool, typer.Option("--all", help="List every case that changed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -28,7 +39,7 @@ def compare_command(
     from fapo.cli.console import print_json
     from fapo.evaluation.compare import compare_arms, read_arm
 
-    one, other = read_arm(a), read_arm(b)
+    one, other = (read_arm(find_run(each, "evaluation")) for each in (a, b))
     found = compare_arms(one, other)
     if as_json:
         print_json(_figures(one, other, found))

@@ -150,7 +150,7 @@ class TerminalNarrator:
         self._print(escape(text))
 
     def event(self, event: Event, state: State) -> None:
-        line = _line(event, state)
+        line = event_line(event, state)
         if line is not None:
             self._print(line)
 
@@ -187,7 +187,8 @@ def _tool(name: str) -> str:
     return words.get(name, name.removeprefix("mcp__fapo__"))
 
 
-def _line(event: Event, state: State) -> str | None:
+def event_line(event: Event, state: State) -> str | None:
+    """An event in one line of markup for a person; None for one that says nothing by itself."""
     match event:
         case Evaluated() as e if e.variant.startswith("draft-") or e.n < e.of:
             return None

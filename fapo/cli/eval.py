@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from fapo.cli.names import evaluations, find_run, pipelines
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 def eval_command(
     context: typer.Context,
     pipeline: Annotated[
-        str | None, typer.Argument(metavar="DIR", help="Pipeline directory, or the name of a built-in one.")
+        str | None,
+        typer.Argument(
+            metavar="DIR", help="Pipeline directory, or the name of a built-in one.", autocompletion=pipelines
+        ),
     ] = None,
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which split to run.")] = "validation",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N cases.")] = None,
@@ -60,7 +65,12 @@ def eval_command(
     margin: Annotated[float, typer.Option(min=0, max=100, metavar="POINTS", help="For --not-worse-than.")] = 2.0,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write these conditions as JUnit XML.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted evaluation, as it was asked for.")
+        str | None,
+        typer.Option(
+            metavar="EVALUATION",
+            help="Go on with an interrupted evaluation, as it was asked for.",
+            autocompletion=evaluations,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -71,7 +81,7 @@ def eval_command(
     from fapo.errors import UsageError
 
     if pipeline is None and resume is None:
-        raise UsageError("give a pipeline directory, or --resume RUN")
+        raise UsageError("give a pipeline directory, or --resume EVALUATION")
     if dry_run and resume is not None:
         raise UsageError("--dry-run plans a new evaluation; leave out --resume")
     if not dry_run and "sample" in _given(context, {"sample": sample}):
@@ -90,8 +100,9 @@ def eval_command(
     if full:
         given["full"] = environment.benchmarks_dir
     if resume is not None:
-        work = _resume(resume, pipeline, given, environment, gates, as_json)
-        run_to_end(tell_faults(work, resume.name, gates, environment))
+        begun = find_run(resume, "evaluation")
+        work = _resume(begun, pipeline, given, environment, gates, as_json)
+        run_to_end(tell_faults(work, begun.name, gates, environment))
     elif dry_run:
         run_to_end(_dry_run(str(pipeline), _config(given), environment, sample, as_json))
     else:

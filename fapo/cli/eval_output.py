@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
+from rich.table import Table
 
 from fapo.cli.console import count, dollars, stdout, table
 
@@ -75,7 +77,7 @@ def show(evaluation: Evaluation, project: Project, found: dict[str, Any]) -> Non
     if found["undecided"]:
         console.print(f"[yellow]{escape(undecided_line(found))}[/]")
     console.print()
-    _show_steps(found)
+    console.print(step_table(found["steps"]))
     _show_worst(evaluation, project)
     console.print()
     usage = evaluation.usage
@@ -114,15 +116,16 @@ def repeatability_line(found: dict[str, Any]) -> str:
     return text if share is None else f"{text}; {share:.0%} of a sample's variance lies within cases"
 
 
-def _show_steps(found: dict[str, Any]) -> None:
+def step_table(rows: Iterable[dict[str, Any]]) -> Table:
+    """A row for each step: what it did, and what it cost."""
     columns = ("step", "calls", "cached", "tokens in", "tokens out", "cost", "p50 s", "p95 s", "errors")
     steps = table(*columns, right=lambda c: c != "step")
-    for row in found["steps"]:
+    for row in rows:
         paid = (str(row["cached"]), count(row["input_tokens"]), count(row["output_tokens"]), dollars(row["cost_usd"]))
         shown = paid if row["kind"] == "llm" else ("",) * len(paid)
         times = (_seconds(row["p50_s"]), _seconds(row["p95_s"]))
         steps.add_row(escape(row["step"]), str(row["calls"]), *shown, *times, str(row["errors"] or ""))
-    stdout().print(steps)
+    return steps
 
 
 def _show_worst(evaluation: Evaluation, project: Project) -> None:
@@ -144,7 +147,7 @@ def _show_worst(evaluation: Evaluation, project: Project) -> None:
     if len(evaluation.results) > TRACED_CASES:
         console.print(f"judged by the first {TRACED_CASES:,} of them")
     example = found.by_step[0].examples[0]
-    console.print(f"look at one: fapo trace {evaluation.directory} {escape(example)}")
+    console.print(f"look at one: fapo trace {escape(evaluation.directory.name)} {escape(example)}")
 
 
 def _seconds(value: float | None) -> str:

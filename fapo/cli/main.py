@@ -21,8 +21,10 @@ from fapo.cli.optimize import optimize_command
 from fapo.cli.report import report_command
 from fapo.cli.review import review_command
 from fapo.cli.runs import apply_command, diff_command, runs_command
+from fapo.cli.show import show_command
 from fapo.cli.trace import trace_command
 from fapo.cli.ui import ui_command
+from fapo.cli.watch import watch_command
 from fapo.errors import FapoError, StorageError
 
 _OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -42,6 +44,8 @@ app.command("attribute", short_help="Say where an evaluation loses its score.")(
 app.command("review", short_help="Look for leaks and the like in a changed pipeline.")(review_command)
 app.command("runs", short_help="List runs and evaluations.")(runs_command)
 app.command("report", short_help="Write a run's report, as a page and as Markdown.")(report_command)
+app.command("show", short_help="Show what a run or an evaluation found.")(show_command)
+app.command("watch", short_help="Follow a run that another process makes.")(watch_command)
 app.command("diff", short_help="Print what a run's best variant changes.")(diff_command)
 app.command("apply", short_help="Write a run's best variant into the pipeline.")(apply_command)
 app.command("compare", short_help="Say whether one evaluation is better than another.")(compare_command)

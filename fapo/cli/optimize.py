@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from fapo.cli.names import find_run, pipelines, runs
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from fapo.cli.agents import AgentChoice
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 
 def optimize_command(
     pipeline: Annotated[
-        str | None, typer.Argument(metavar="DIR", help="Pipeline directory, or the name of a built-in one.")
+        str | None,
+        typer.Argument(
+            metavar="DIR", help="Pipeline directory, or the name of a built-in one.", autocompletion=pipelines
+        ),
     ] = None,
     budget_usd: Annotated[
         float | None, typer.Option(min=0, help="Limit on task, judge and optimizer spending.")
@@ -88,7 +94,8 @@ def optimize_command(
         bool, typer.Option("--paper-rules", help="Without the benchmark's guards, as in what was published.")
     ] = False,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run, within its limits.")
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with an interrupted run, within its limits.", autocompletion=runs),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -118,7 +125,8 @@ def optimize_command(
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise UsageError(f"{option}: {first['msg']}") from None
-    run_to_end(_optimize(pipeline, config, environment, resume, as_json))
+    begun = find_run(resume, "run") if resume is not None else None
+    run_to_end(_optimize(pipeline, config, environment, begun, as_json))
 
 
 async def _optimize(
@@ -240,39 +248,21 @@ def _notes(sample: str | None, optimizer: str, config: OptimizeConfig) -> list[s
 def _show(summary: RunSummary) -> None:
     from rich.markup import escape
 
-    from fapo.cli.console import dollars, stdout, table
-    from fapo.report.run_summary import describe_gain, describe_mean, last_line, verdict_sentence
+    from fapo.cli.console import dollars, stdout
+    from fapo.cli.run_output import means_table, show_gains, variant_table
+    from fapo.report.run_summary import last_line, verdict_sentence
 
     console = stdout()
     console.print()
-    variants = table(
-        "variant",
-        "level",
-        "step",
-        "technique",
-        "points",
-        "cases",
-        "verdict",
-        right=lambda c: c in ("points", "cases"),
-    )
-    for row in summary.variants:
-        shown = "–" if row.difference is None else f"{100 * row.difference:+.1f}"
-        cases = "–" if row.cases is None else str(row.cases)
-        variants.add_row(row.id, row.level or "", escape(row.step), escape(row.technique), shown, cases,
-                         row.verdict or "")  # fmt: skip
-    console.print(variants)
+    console.print(variant_table(summary.variants))
     console.print()
     console.print(f"[bold]{escape(verdict_sentence(summary))}[/]")
-    figures = table("", "validation", "test", right=lambda c: c != "")
-    figures.add_row("baseline", describe_mean(summary.baseline.validation), _test(summary.baseline.test))
-    if summary.best.variant != "000":
-        best = summary.best
-        figures.add_row(f"best ({best.variant})", describe_mean(best.validation), _test(best.test))
-    console.print(figures)
-    if summary.validation_gain is not None:
-        console.print(f"gain on validation: {describe_gain(summary.validation_gain)}")
-    if summary.test_gain is not None:
-        console.print(f"gain on test:       {describe_gain(summary.test_gain)}")
+    baseline, best = summary.baseline, summary.best
+    rows = {"baseline": (baseline.validation, baseline.test)}
+    if best.variant != "000":
+        rows[f"best ({best.variant})"] = (best.validation, best.test)
+    console.print(means_table(rows))
+    show_gains(summary.validation_gain, summary.test_gain)
     usage = summary.usage
     calls = f"{usage.task.llm_calls:,} calls, {usage.task.cached_calls:,} cached"
     console.print(f"paid: task {dollars(usage.task.cost_usd)} ({calls}), "
@@ -283,8 +273,3 @@ def _show(summary: RunSummary) -> None:
     console.print(f"report:       {summary.page}")
     if summary.note:
         console.print(f"[yellow]note[/] {summary.note}")
-    console.print(f"[bold]{escape(last_line(summary))}[/]")
-
-
-def _test(value: float | None) -> str:
-    return "sealed" if value is None else f"{value:.3f}"

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run of `fapo optimize`.")]
+from fapo.cli.names import Run, find_run
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -43,7 +44,7 @@ def diff_command(run: Run) -> None:
     from fapo.optimize.apply import best_variant
     from fapo.report.patch import unified_patch
 
-    best = best_variant(run)
+    best = best_variant(find_run(run, "run"))
     console = stdout()
     patch = unified_patch(best.baseline, best.files)
     if console.is_terminal:
@@ -65,7 +66,7 @@ def apply_command(
     from fapo.cli.console import print_json, stdout
     from fapo.optimize.apply import apply_variant, best_variant
 
-    best = best_variant(run)
+    best = best_variant(find_run(run, "run"))
     target = to or best.source
     written = apply_variant(best, target)
     facts: dict[str, Any] = {"variant": best.variant, "to": str(target), "changed": list(written)}
@@ -75,10 +76,15 @@ def apply_command(
     console = stdout()
     if not best.changed:
         console.print("nothing to apply: no variant was accepted")
-    elif not written:
+        return
+    if best.status is None:
+        console.print("[yellow]note[/] the run has not ended: the variant is the best so far, and test has not seen it")
+    elif best.status != "improved":
+        console.print("[yellow]note[/] the variant won on validation, but test does not confirm it")
+    if not written:
         console.print(f"variant {best.variant} is in {target} already", markup=False)
     else:
         console.print(f"variant {best.variant} is written into {target}:", markup=False)
         for path in written:
             mark = "removed" if path not in best.files else "changed" if path in best.baseline else "new"
-            console.print(f"  {mark}  {path}", markup=False)
+            console.print(f"  {mark:7}  {path}", markup=False)

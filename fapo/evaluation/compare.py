@@ -185,6 +185,15 @@ def _clusters(cases: Mapping[str, str | None] | None, chosen: list[str]) -> dict
     return found if len(found) == len(chosen) else None
 
 
+def arm_figures(arm: Arm) -> ArmFigures:
+    """What an evaluation came to by itself. Raises UsageError where no case is decided."""
+    means, known = arm.means, arm.cases or {}
+    if not means:
+        raise UsageError("no case is decided yet", path=arm.directory)
+    clusters = {case: name for case, name in known.items() if name is not None}
+    return _figures(arm, means, clusters if clusters.keys() >= means.keys() else None, len(known) or len(means))
+
+
 def _figures(arm: Arm, means: Mapping[str, float], clusters: Mapping[str, str] | None, cases: int) -> ArmFigures:
     samples = arm.samples.values()
     seconds = [sample.duration_s for sample in samples if sample.value is not None]

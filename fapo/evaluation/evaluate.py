@@ -27,10 +27,11 @@ from fapo.pipeline.spec import PipelineSpec
 from fapo.records import Case, CaseRecord, Failure, Prediction, Score, Split, Usage
 from fapo.sandbox.policy import Level
 from fapo.sandbox.probe import choose_level
+from fapo.store import run_names
 from fapo.store.files import LineLog, from_json, read_json, read_lines, to_json, to_python, write_atomic
 
-TRACES_FILE = "traces.jsonl"
-MANIFEST_FILE = "evaluation.json"
+TRACES_FILE = run_names.TRACES_FILE
+MANIFEST_FILE = run_names.MANIFEST_FILE
 LEVEL_FILE = "isolation"
 OUTAGE_CASES = 20
 """Cases in a row that end by a provider's fault before an evaluation stops and waits to be resumed."""

@@ -450,8 +450,13 @@ class Journal:
         self._log.close()
 
 
+def parse_entry(line: bytes) -> Entry:
+    """One line of a journal. Raises pydantic's ValidationError for what is none."""
+    return _ENTRY.validate_json(line)
+
+
 def read_entries(path: Path) -> Iterable[Entry]:
-    return (_ENTRY.validate_json(line) for line in read_lines(path))
+    return map(parse_entry, read_lines(path))
 
 
 def replay(entries: Iterable[Entry]) -> State:

@@ -18,10 +18,11 @@ from fapo.evaluation.evaluate import MANIFEST_FILE, load_decided
 from fapo.evaluation.project import Project
 from fapo.evaluation.request import read_cases
 from fapo.optimize.events import Entry, State, read_entries, replay
-from fapo.optimize.start import RUN_FILE, asked_of, reopen_run
+from fapo.optimize.start import asked_of, reopen_run
 from fapo.records import CaseRecord, Split
 from fapo.report.facts import Asked
 from fapo.store.files import from_json, is_locked, read_json
+from fapo.store.run_names import RUN_FILE
 from fapo.store.variants import Snapshot, take_snapshot
 
 

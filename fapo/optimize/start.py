@@ -20,9 +20,8 @@ from fapo.optimize.run import BASELINE, Run
 from fapo.records import SPLITS, Split
 from fapo.report.facts import Asked
 from fapo.store.files import make_directory, read_json, to_python, write_atomic
+from fapo.store.run_names import RUN_FILE
 from fapo.store.variants import freeze_snapshot, snapshot_digest, take_snapshot
-
-RUN_FILE = "run.json"
 
 
 def create_run(

@@ -73,6 +73,8 @@ class _Asked:
     max_tokens: int | None
     stream: bool
     stream_usage: bool
+    tools: Sequence[Mapping[str, Any]] = ()
+    tool_choice: Any = None
 
 
 def _parse(body: bytes) -> _Asked:
@@ -90,6 +92,9 @@ def _parse(body: bytes) -> _Asked:
     limit = raw.get("max_completion_tokens") or raw.get("max_tokens")
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise ValueError("`max_tokens` must be a positive whole number")
+    tools = raw.get("tools") or []
+    if not isinstance(tools, list) or not all(_is_tool(tool) for tool in tools):
+        raise ValueError("`tools` must be a list of functions with a name")
     options = raw.get("stream_options") or {}
     return _Asked(
         model=str(raw.get("model", MODEL)),
@@ -99,7 +104,14 @@ def _parse(body: bytes) -> _Asked:
         max_tokens=limit,
         stream=bool(raw.get("stream")),
         stream_usage=bool(options.get("include_usage")),
+        tools=tools,
+        tool_choice=raw.get("tool_choice"),
     )
+
+
+def _is_tool(tool: Any) -> bool:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    return isinstance(function, dict) and isinstance(function.get("name"), str)
 
 
 def _reply(asked: _Asked) -> Reply:
@@ -108,22 +120,25 @@ def _reply(asked: _Asked) -> Reply:
     if asked.model == JUDGE:
         return Reply(judge(asked.messages), "stop")
     return read(asked.messages, temperature=asked.temperature, seed=asked.seed, max_tokens=asked.max_tokens,
-                strong=asked.model == STRONG_MODEL)  # fmt: skip
+                strong=asked.model == STRONG_MODEL, tools=asked.tools, tool_choice=asked.tool_choice)  # fmt: skip
 
 
 def _usage(asked: _Asked, reply: Reply) -> dict[str, int]:
     sent = sum(len(content_of(message)) for message in asked.messages) // _CHARACTERS_A_TOKEN + 4
-    made = len(reply.text) // _CHARACTERS_A_TOKEN + 1
+    written = len(reply.text) + sum(len(call.text) for call in reply.calls)
+    made = written // _CHARACTERS_A_TOKEN + 1
     return {"prompt_tokens": sent, "completion_tokens": made, "total_tokens": sent + made}
 
 
 def _identity(asked: _Asked, reply: Reply) -> dict[str, Any]:
-    name = hashlib.sha256(f"{asked.seed}{asked.messages}{reply.text}".encode()).hexdigest()[:24]
+    name = hashlib.sha256(f"{asked.seed}{asked.messages}{reply.text}{reply.calls}".encode()).hexdigest()[:24]
     return {"id": f"chatcmpl-{name}", "created": int(time.time()), "model": asked.model}
 
 
 def _completion(asked: _Asked, reply: Reply) -> dict[str, Any]:
-    message = {"role": "assistant", "content": reply.text}
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text}
+    if reply.calls:
+        message = {"role": "assistant", "content": None, "tool_calls": [call.as_message_part() for call in reply.calls]}
     choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
     body = {"object": "chat.completion", "choices": [choice], "usage": _usage(asked, reply)}
     return _identity(asked, reply) | body
@@ -141,6 +156,8 @@ async def _stream(request: web.Request, asked: _Asked, reply: Reply) -> web.Stre
     await send({"role": "assistant", "content": ""}, None)
     for start in range(0, len(reply.text), 40):
         await send({"content": reply.text[start : start + 40]}, None)
+    for number, call in enumerate(reply.calls):
+        await send({"tool_calls": [{"index": number, **call.as_message_part()}]}, None)
     await send({}, reply.finish_reason)
     if asked.stream_usage:
         last = head | {"choices": [], "usage": _usage(asked, reply)}

@@ -25,6 +25,7 @@ from fapo.standin.reader_reply import Answer, put
 from fapo.standin.reader_requests import reply_to_request
 from fapo.standin.reader_rules import Rules, rules_of
 from fapo.standin.reader_sums import value_asked
+from fapo.standin.reader_tools import ToolCall, answer_of, next_call, without_tools
 from fapo.standin.reader_words import stems
 
 CHARACTERS_PER_TOKEN = 4
@@ -46,8 +47,11 @@ _WRITE = re.compile(r"\b(write|generate|produce|formulate|create|give|suggest|co
 
 @dataclass(frozen=True, slots=True)
 class Reply:
+    """`calls` are tools to call in place of an answer."""
+
     text: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
+    calls: tuple[ToolCall, ...] = ()
 
 
 def tokens_in(text: str) -> int:
@@ -62,11 +66,20 @@ def read(
     max_tokens: int | None,
     *,
     strong: bool = False,
+    tools: Sequence[Mapping[str, Any]] = (),
+    tool_choice: Any = None,
 ) -> Reply:
-    """Answer chat messages. Equal arguments get equal replies; at temperature 0 the seed does not matter.
+    """Answer chat messages, or call one of `tools`. Equal arguments get equal replies, at temperature 0 for all seeds.
 
     The strong reader takes care without being told to, and keeps to what was asked for.
     """
+    known = None
+    if tools or any(message.get("role") == "tool" for message in messages):
+        careful = strong or rules_of(parse(without_tools(messages)).instructions).careful
+        call = next_call(messages, tools, tool_choice, careful=careful)
+        if call is not None:
+            return Reply("", "tool_calls", (call,))
+        known, messages = answer_of(messages), without_tools(messages)
     marked = find_marked(messages)
     prompt = parse(marked.messages if marked else messages)
     rules = rules_of(prompt.instructions)
@@ -74,8 +87,10 @@ def read(
         rules = replace(rules, careful=True, alone=True, no_hedge=True, keep_all=rules.sentences is None)
     dice = Dice(messages, temperature, seed)
     requested = reply_to_request(messages, careful=rules.careful)
-    text = requested if requested is not None else put(_answer(prompt, rules, dice), rules, mood=dice.mood)
-    text = marked.mark(text) if marked else text
+    if requested is None:
+        answer = _answer(prompt, rules, dice) if known is None else Answer("span", known)
+        requested = put(answer, rules, mood=dice.mood)
+    text = marked.mark(requested) if marked else requested
     if max_tokens is not None and tokens_in(text) > max_tokens:
         return Reply(text[: max_tokens * CHARACTERS_PER_TOKEN], "length")
     return Reply(text, "stop")

@@ -33,7 +33,7 @@ from fapo.errors import UsageError
 from fapo.records import SPLITS, Case, Split
 
 BENCHMARK_FILE = "benchmark.yaml"
-Kind = Literal["pipelines", "benchmarks", "scores"]
+Kind = Literal["pipelines", "benchmarks", "scores", "templates"]
 Rows = Iterator[tuple[int, dict[str, Any]]]
 
 

@@ -2,13 +2,13 @@
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 SIZES = {"train": 24, "validation": 40, "test": 40}
-SMALL = {"train": 12, "validation": 20, "test": 20}
 Row = dict[str, Any]
 
 TEAMS = {
@@ -76,43 +76,49 @@ def invoices(chance: random.Random) -> Iterator[Row]:
 
 
 def handbook() -> list[Row]:
-    """The handbook of an invented company: one short page for each of its offices and teams."""
+    """The handbook of an invented company: two short pages for each of its offices, one for each team."""
     chance = random.Random("handbook")
+
+    def person() -> str:
+        return f"{chance.choice(FIRST)} {chance.choice(LAST)}"
+
     pages = []
     for city in CITIES:
-        lead, floor, opened = f"{chance.choice(FIRST)} {chance.choice(LAST)}", chance.randint(2, 9), chance.randint(1, 9)
-        pages.append({
-            "title": f"The {city} office",
-            "text": f"The {city} office is on floor {floor} and opened in 200{opened}. It is led by {lead}. "
-                    f"Visitors ring twice. The canteen serves lunch until {chance.randint(13, 15)}:30.",
-        })  # fmt: skip
+        floor, opened, hour = chance.randint(2, 9), chance.randint(1, 9), chance.randint(13, 15)
+        office = (f"The {city} office is on floor {floor} and opened in 200{opened}. The {city} office is led by "
+                  f"{person()}.")  # fmt: skip
+        pages.append({"title": f"{city} office", "text": office})
+        pages.append(
+            {"title": f"{city} canteen", "text": f"The canteen serves lunch until {hour}:30. Its cook is {person()}."}
+        )
     for thing in THINGS:
-        lead = f"{chance.choice(FIRST)} {chance.choice(LAST)}"
-        pages.append({
-            "title": f"The {thing} team",
-            "text": f"The {thing} team works in {chance.choice(CITIES)} and has {chance.randint(4, 40)} members. "
-                    f"Its lead engineer is {lead}. A broken {thing} is repaired within {chance.randint(3, 30)} days.",
-        })  # fmt: skip
+        team = (f"The {thing} team works in {chance.choice(CITIES)} and has {chance.randint(4, 40)} members. The lead "
+                f"engineer of the {thing} team is {person()}.")  # fmt: skip
+        pages.append({"title": f"{thing} team", "text": team})
     return pages
+
+
+ASKED = (
+    (r"is led by (.+)\.", "Who leads the {name}?"),
+    (r"on floor (\d+)", "On which floor is the {name}?"),
+    (r"opened in (\d+)", "In which year was the {name} opened?"),
+    (r"until (\S+)\. ", "Until when is lunch served in the canteen of the {city} office?"),
+    (r"cook is (.+)\.", "Who is the cook in the canteen of the {city} office?"),
+    (r"works in (\w+)", "In which city does the {name} work?"),
+    (r"has (\d+) members", "How many members does the {name} have?"),
+    (r"engineer of the \w+ team is (.+)\.", "Who is the lead engineer of the {name}?"),
+)
 
 
 def questions(chance: random.Random) -> Iterator[Row]:
     """Questions on the handbook, each answered by one page; the page is the gold evidence."""
-    asked = []
+    forms = []
     for page in handbook():
-        name, text = page["title"].removeprefix("The "), page["text"]
-        after = [("is led by ", "Who leads the {name}?"), ("on floor ", "On which floor is the {name}?"),
-                 ("opened in ", "In which year did the {name} open?"), ("works in ", "In which city does the {name} work?"),
-                 ("and has ", "How many members does the {name} have?"),
-                 ("lead engineer is ", "Who is the lead engineer of the {name}?"),
-                 ("within ", "Within how many days does the {name} have a broken one repaired?")]  # fmt: skip
-        for mark, question in after:
-            if mark in text:
-                rest = text.split(mark, 1)[1]
-                answer = rest.split(". ")[0] if mark in ("is led by ", "lead engineer is ") else rest.split()[0].rstrip(".")
-                asked.append((question.format(name=name), answer, page["title"]))
-    polite = ("", "Please tell me: ", "A visitor wants to know: ")
-    forms = [(f"{start}{text}", answer, title) for text, answer, title in asked for start in polite]
+        name = page["title"]
+        for pattern, question in ASKED:
+            if match := re.search(pattern, page["text"]):
+                text = question.format(name=name, city=name.split()[0])
+                forms += [(f"{start}{text}", match.group(1), name) for start in ("", "A visitor asks: ", "Quickly: ")]
     chance.shuffle(forms)
     for text, answer, title in forms:
         yield {"inputs": {"question": text}, "expected": {"answer": answer}, "metadata": {"titles": [title]}}
@@ -174,8 +180,8 @@ def main() -> None:
     write("extract_json", invoices(random.Random(2)), SIZES, "invoice")
     write("retrieval_qa", questions(random.Random(3)), SIZES, "question")
     write("tool_agent", requests(random.Random(4)), SIZES, "request")
-    write("langgraph", tickets(random.Random(5)), SMALL, "ticket")
-    write("dspy", tickets(random.Random(6)), SMALL, "ticket")
+    write("langgraph", tickets(random.Random(5)), SIZES, "ticket")
+    write("dspy", tickets(random.Random(6)), SIZES, "ticket")
     pages = "\n".join(json.dumps(page) for page in handbook())
     (HERE / "retrieval_qa" / "resources" / "handbook.jsonl").write_text(pages + "\n")
     for name, rows in shop().items():

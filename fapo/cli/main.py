@@ -16,6 +16,7 @@ from fapo.cli.compare import compare_command
 from fapo.cli.doctor import doctor_command
 from fapo.cli.eval import eval_command
 from fapo.cli.export import export_command
+from fapo.cli.init import init_command
 from fapo.cli.interchange import cases_app, prompts_app
 from fapo.cli.optimize import optimize_command
 from fapo.cli.report import report_command
@@ -37,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's help takes longer to import than all the rest takes to run
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init", short_help="Make a pipeline from a template.")(init_command)
 app.command("eval", short_help="Score a pipeline on a split.")(eval_command)
 app.command("optimize", short_help="Improve a pipeline with the coding agent.")(optimize_command)
 app.command("trace", short_help="Show every step of one case.")(trace_command)

@@ -16,7 +16,8 @@ from fapo.pipeline.spec import CODE_FILE, PipelineSpec
 class StepCall:
     """One `ctx.llm("name", ...)` or `ctx.call("name", ...)` in pipeline.py with a literal name.
 
-    `variables` is None where the call passes `**mapping`, so that the names are not known.
+    A prompt that code fills by itself and names by a literal is one too. `variables` is None where the names that a
+    prompt is filled with are not known.
     """
 
     name: str
@@ -32,6 +33,15 @@ def find_steps(source: str, path: Path) -> tuple[StepCall, ...]:
     except SyntaxError as error:
         raise UsageError(f"syntax error: {error.msg}", path=path, line=error.lineno) from None
     return tuple(sorted(_step_calls(tree), key=lambda step: step.line))
+
+
+def _prompts_by_name(source: str, names: frozenset[str]) -> Iterator[StepCall]:
+    """The prompts of these names that code mentions, at their first mention."""
+    lines: dict[str, int] = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in names:
+            lines[node.value] = min(node.lineno, lines.get(node.value, node.lineno))
+    return (StepCall(name, "llm", line, None) for name, line in lines.items())
 
 
 def _step_calls(tree: ast.AST) -> Iterator[StepCall]:
@@ -69,7 +79,8 @@ def check_pipeline(directory: Path, spec: PipelineSpec) -> tuple[StepCall, ...]:
         if prompt.model not in spec.models:
             path = directory / PROMPT_DIR / f"{prompt.name}.md"
             raise UsageError(f"no model has the role `{prompt.model}`; add it to `models:` in pipeline.yaml", path=path)
-    return steps
+    rest = frozenset(prompts) - {step.name for step in steps}
+    return tuple(sorted((*steps, *_prompts_by_name(source, rest)), key=lambda step: step.line))
 
 
 def _check_llm_step(step: StepCall, prompts: Mapping[str, Prompt], code: Path, directory: Path) -> None:

@@ -125,10 +125,15 @@ def _arguments(function: Mapping[str, Any], text: str, *, careful: bool) -> dict
         choices = schema.get("enum")
         told = f"one of: {', '.join(map(str, choices))}" if choices else str(schema.get("description", ""))
         value = value_of(Wanted(name, told), text, careful=careful, unknown="null" if choices else None)
-        if value is not None:
+        if value is not None and not _is_no_name(value, f"{name} {told}"):
             given[name] = str(value) if schema.get("type") == "string" else value
     required = (function.get("parameters") or {}).get("required") or ()
     return given if all(name in given for name in required) else None
+
+
+def _is_no_name(value: Any, told: str) -> bool:
+    """Whether a name is asked for and the value is a number or a code."""
+    return bool(re.search(r"\bname\b", told) and re.search(r"\d", str(value)))
 
 
 def _as_lines(text: str) -> str:

@@ -52,7 +52,7 @@ def find_run(name: str, runs_dir: Path, kind: Kind | None = None) -> Path:
 
 def _path_of(name: str, runs_dir: Path, kind: Kind | None) -> Path:
     path = Path(name)
-    if path.exists() or path.is_absolute() or name.startswith("."):
+    if (name and path.exists()) or path.is_absolute() or name.startswith("."):
         return path
     first, *rest = path.parts or ("",)
     return runs_dir.joinpath(_named(first, runs_dir, None if rest else kind), *rest)

@@ -6,9 +6,9 @@ TEAMS = ("billing", "shipping", "accounts", "hardware")
 
 
 def team_of(reply):
-    """The team that a reply names; empty where it names none or several."""
+    """The team that a reply names; the reply as it is where it names none or several."""
     named = [team for team in TEAMS if team in reply.lower()]
-    return named[0] if len(named) == 1 else ""
+    return named[0] if len(named) == 1 else reply.strip()
 
 
 async def run(inputs, ctx):

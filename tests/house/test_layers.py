@@ -16,7 +16,7 @@ PACKAGE = Path(fapo.__file__).parent
 LAYERS = {
     "records": 0, "errors": 0, "config": 1, "pipeline": 2, "stats": 2, "acceptance": 2, "review": 2, "sandbox": 2,
     "store": 2, "data": 3, "interchange": 3, "standin": 3, "llm": 3, "agent": 3, "evaluation": 4, "benchmark": 4,
-    "attribution": 5, "report": 5, "ci": 6, "optimize": 6, "tracking": 7, "ui": 7, "cli": 8,
+    "templates": 4, "attribution": 5, "report": 5, "ci": 6, "optimize": 6, "tracking": 7, "ui": 7, "cli": 8,
 }  # fmt: skip
 
 SEAMS = {

@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
-from fapo.errors import UsageError
+from fapo.errors import UsageError, did_you_mean
 from fapo.records import SPLITS, Case, Split
 
 BENCHMARK_FILE = "benchmark.yaml"
@@ -192,7 +192,9 @@ def _parse_spec(text: str, path: Path) -> BenchmarkSpec:
         keys = [str(key) for key in first["loc"]]
         if keys[0] == "splits":
             del keys[2:3]  # the tag that says which kind of source it was read as
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key{did_you_mean(keys[-1], BenchmarkSpec.model_fields)}"
         raise UsageError(f"`{'.'.join(keys)}`: {message}", path=path, line=_line_of(text, keys[0])) from None
     if missing := [split for split in SPLITS if split not in spec.splits]:
         raise UsageError(f"`splits`: {missing[0]} is missing", path=path, line=_line_of(text, "splits"))
@@ -284,7 +286,8 @@ def _place(source: Source) -> Path | str:
 def _read_rows(source: Source, columns: Columns | None) -> Rows:
     if isinstance(source, Path):
         if not source.is_file():
-            raise UsageError("no such case file", path=source)
+            near = did_you_mean(source.name, [path.name for path in source.parent.glob("*") if path.is_file()])
+            raise UsageError(f"no such case file{near}", path=source)
         if source.suffix == ".jsonl":
             return _read_jsonl(source)
         if source.suffix not in (".csv", ".tsv", ".parquet"):
@@ -487,6 +490,12 @@ def builtin_names(kind: Kind, file: str) -> tuple[str, ...]:
     """The names of the directories of a kind that hold `file`, in order."""
     found = {path.parent.name for root in _builtin_roots() for path in (root / kind).glob(f"*/{file}")}
     return tuple(sorted(found))
+
+
+def builtin_files(kind: Kind) -> tuple[str, ...]:
+    """The names of the Python files and packages of a kind, in order."""
+    found = {path for root in _builtin_roots() for path in (root / kind).glob("*") if path.suffix in ("", ".py")}
+    return tuple(sorted({path.stem for path in found if path.stem.isidentifier() and not path.stem.startswith("_")}))
 
 
 def _builtin_roots() -> Iterator[Path]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fapo.cli.benchmark_compare import compare_command
+from fapo.cli.names import benchmarks
 
 if TYPE_CHECKING:
     from fapo.benchmark.full import FullSpec
@@ -18,7 +19,12 @@ benchmark_app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 benchmark_app.command("compare")(compare_command)
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a built-in benchmark, or a benchmark directory.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of a built-in benchmark, or a benchmark directory.", autocompletion=benchmarks
+    ),
+]
 
 
 @benchmark_app.command("list")
@@ -113,14 +119,15 @@ def prepare_command(
 
 
 def _find(name: str) -> Path:
-    from fapo.data import BENCHMARK_FILE, find_builtin
-    from fapo.errors import UsageError
+    from fapo.data import BENCHMARK_FILE, builtin_names, find_builtin
+    from fapo.errors import UsageError, did_you_mean
 
     path = Path(name)
     if not (path / BENCHMARK_FILE).is_file():
         builtin = find_builtin("benchmarks", path.name)
         if builtin is None or not (builtin / BENCHMARK_FILE).is_file():
-            raise UsageError("no such benchmark; `fapo benchmark list` names them", path=name)
+            near = did_you_mean(path.name, builtin_names("benchmarks", BENCHMARK_FILE))
+            raise UsageError(f"no such benchmark; `fapo benchmark list` names them{near}", path=name)
         path = builtin
     return path
 

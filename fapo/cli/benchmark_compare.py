@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fapo.cli.names import benchmarks
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,7 +24,9 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
 
 
 def compare_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a built-in benchmark.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of a built-in benchmark.", autocompletion=benchmarks)
+    ],
     optimizers: Annotated[
         str, typer.Option(help=f"Which, with commas between: {', '.join(OPTIMIZERS)}.")
     ] = "fapo,gepa",

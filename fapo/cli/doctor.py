@@ -13,18 +13,33 @@ if TYPE_CHECKING:
 
 
 def doctor_command(
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="Ask this model for one word; may be given several times. Costs a call."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Check this machine: attack each level of isolation from inside, look for Claude Code, credentials, free disk."""
-    from fapo.cli.console import print_json
-    from fapo.config import read_environment
+    """Check this machine: attack each level of isolation from inside, look for programs, credentials, disk, extras.
 
-    found = _examine(read_environment())
+    No model is called without --probe, and no key is shown. Exit code 1 where something keeps fapo from working.
+    """
+    import asyncio
+
+    from fapo.cli.console import print_json
+    from fapo.cli.doctor_checks import checks
+    from fapo.cli.doctor_checks import probe as ask
+    from fapo.config import read_environment
+    from fapo.store.files import to_python
+
+    environment = read_environment()
+    found = _examine(environment)
+    seen = [*checks(environment), *(asyncio.run(ask(model, environment)) for model in probe or ())]
+    found["checks"] = [to_python(check) for check in seen]
     if as_json:
         print_json(found)
     else:
         _show(found)
-    if found["auto"] is None:
+    if found["auto"] is None or any(check.status == "bad" for check in seen):
         raise typer.Exit(1)
 
 
@@ -86,7 +101,11 @@ def _show(found: dict[str, Any]) -> None:
 
     console = stdout()
     for name, text in _facts(found).items():
-        console.print(f"{name:16} {text}")
+        console.print(f"{name:18} {text}")
+    for check in found["checks"]:
+        colour = {"ok": "default", "missing": "yellow", "bad": "red"}[check["status"]]
+        remedy = f": {check['remedy']}" if check["remedy"] else ""
+        console.print(f"{check['name']:18} [{colour}]{escape(check['found'])}[/]{escape(remedy)}")
     console.print()
     console.print(_claims(found["levels"]))
     console.print()
@@ -106,7 +125,7 @@ def _facts(found: dict[str, Any]) -> dict[str, str]:
     """What was found, a line each, with what to do where something is missing."""
     from rich.markup import escape
 
-    machine, agent, free = found["machine"], found["agent"], found["free_bytes"]
+    machine, agent = found["machine"], found["agent"]
     missing = {
         "cli": "[red]not found[/]: reinstall claude-agent-sdk, or put `claude` on PATH",
         "credentials": "[red]not found[/]: set ANTHROPIC_API_KEY, or log in with `claude`",
@@ -125,7 +144,6 @@ def _facts(found: dict[str, Any]) -> dict[str, str]:
         "its credentials": agent["credentials"] or missing["credentials"],
         "Codex": escape(agent["codex"]) if agent["codex"] else missing["codex"],
         "Codex's key": agent["codex_credentials"] or missing["codex_credentials"],
-        "free disk": f"{free['runs'] / 1e9:.1f} GB for runs, {free['cache'] / 1e9:.1f} GB for the cache",
     }
 
 

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fapo.cli import names
+
 if TYPE_CHECKING:
     from fapo.review.gate import Finding
     from fapo.store.variants import Snapshot
 
 
 def review_command(
-    pipelines: Annotated[list[str], typer.Argument(metavar="DIR...", help="Pipeline directories, or built-in names.")],
+    pipelines: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR...", help="Pipeline directories, or built-in names.", autocompletion=names.pipelines
+        ),
+    ],
     against: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="What it is a change of [default: the last commit of DIR, if there is one]."),

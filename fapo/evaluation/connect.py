@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from fapo.config import CallLimits, Environment
-from fapo.errors import UsageError
+from fapo.errors import UsageError, did_you_mean
 from fapo.evaluation.project import STANDIN_PREFIX
 from fapo.llm.budget import Budget
 from fapo.llm.cache import ReplyCache
@@ -41,7 +41,8 @@ def check_models(names: Iterable[str]) -> None:
         if not name.startswith(STANDIN_PREFIX):
             check_model(name)
         elif name not in _TASK_STANDINS:
-            raise UsageError(f"unknown model `{name}`: the stand-ins are {', '.join(_TASK_STANDINS)}")
+            near = did_you_mean(name, _TASK_STANDINS)
+            raise UsageError(f"unknown model `{name}`: the stand-ins are {', '.join(_TASK_STANDINS)}{near}")
 
 
 @asynccontextmanager

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fapo.config import CiConfig, EvalConfig, OptimizeConfig
-from fapo.data import Benchmark, Guards, find_builtin, inline_benchmark, load_benchmark
-from fapo.errors import UsageError
+from fapo.data import BENCHMARK_FILE, Benchmark, Guards, builtin_names, find_builtin, inline_benchmark, load_benchmark
+from fapo.errors import UsageError, did_you_mean
 from fapo.evaluation.scoring import ScoreFunction, load_score
 from fapo.pipeline.check import StepCall, check_pipeline
 from fapo.pipeline.spec import SPEC_FILE, PipelineSpec, load_spec
@@ -74,7 +74,12 @@ def find_pipeline(name: str) -> Path:
         return path
     builtin = find_builtin("pipelines", path.name) if path.parts[:-1] in ((), ("pipelines",)) else None
     if builtin is None:
-        raise UsageError("no such pipeline directory, and no built-in pipeline of this name", path=name)
+        if path.is_file():
+            raise UsageError(f"is a file: give the directory that it is in, {path.parent}", path=name)
+        here = [found.parent for found in path.parent.glob(f"*/{SPEC_FILE}")]
+        known = [*map(str, here), *builtin_names("pipelines", SPEC_FILE)]
+        near = did_you_mean(name, known) or "; `fapo init NAME` makes one"
+        raise UsageError(f"no such pipeline directory, and no built-in pipeline of this name{near}", path=name)
     return builtin
 
 
@@ -125,7 +130,9 @@ def _benchmark(spec: PipelineSpec, home: Path, prepared: Path | None) -> Benchma
     assert spec.benchmark is not None
     path = home / spec.benchmark if "/" in spec.benchmark else find_builtin("benchmarks", spec.benchmark)
     if path is None or not path.is_dir():
-        raise UsageError(f"unknown benchmark `{spec.benchmark}`", path=home / SPEC_FILE)
+        known = builtin_names("benchmarks", BENCHMARK_FILE)
+        near = did_you_mean(spec.benchmark, known) or f"; there are {', '.join(known)}"
+        raise UsageError(f"unknown benchmark `{spec.benchmark}`{near}", path=home / SPEC_FILE)
     if prepared is None:
         return load_benchmark(path)
     whole = prepared / path.name

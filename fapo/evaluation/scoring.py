@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fapo.data import find_builtin
-from fapo.errors import FapoError, PipelineError, ScorerError, UsageError
+from fapo.data import builtin_files, find_builtin
+from fapo.errors import FapoError, PipelineError, ScorerError, UsageError, did_you_mean
 from fapo.evaluation.judging import Judge
 from fapo.records import Case, Prediction, Score
 
@@ -139,7 +139,9 @@ def load_score(name: str, near: Path) -> ScoreFunction:
     else:
         path = find_builtin("scores", f"{name}.py") or find_builtin("scores", f"{name}/__init__.py")
     if path is None or not path.is_file():
-        raise UsageError(f"unknown score `{name}`: neither a built-in score nor a Python file", path=near)
+        known = builtin_files("scores")
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        raise UsageError(f"unknown score `{name}`: neither a built-in score nor a Python file{hint}", path=near)
     is_package = path.name == "__init__.py"
     own_name = path.absolute().parent.name if is_package else path.stem
     module_name = f"fapo_score_{own_name}_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fapo.errors import UsageError
+from fapo.errors import UsageError, did_you_mean
 from fapo.pipeline.prompts import PROMPT_DIR, Prompt, load_prompts
 from fapo.pipeline.spec import CODE_FILE, PipelineSpec
 
@@ -78,7 +78,8 @@ def check_pipeline(directory: Path, spec: PipelineSpec) -> tuple[StepCall, ...]:
     for prompt in prompts.values():
         if prompt.model not in spec.models:
             path = directory / PROMPT_DIR / f"{prompt.name}.md"
-            raise UsageError(f"no model has the role `{prompt.model}`; add it to `models:` in pipeline.yaml", path=path)
+            near = did_you_mean(prompt.model, spec.models) or "; add it to `models:` in pipeline.yaml"
+            raise UsageError(f"no model has the role `{prompt.model}`{near}", path=path)
     rest = frozenset(prompts) - {step.name for step in steps}
     return tuple(sorted((*steps, *_prompts_by_name(source, rest)), key=lambda step: step.line))
 
@@ -86,13 +87,15 @@ def check_pipeline(directory: Path, spec: PipelineSpec) -> tuple[StepCall, ...]:
 def _check_llm_step(step: StepCall, prompts: Mapping[str, Prompt], code: Path, directory: Path) -> None:
     prompt = prompts.get(step.name)
     if prompt is None:
-        raise UsageError(f"step `{step.name}` has no {PROMPT_DIR}/{step.name}.md", path=code, line=step.line)
+        near = did_you_mean(step.name, prompts)
+        raise UsageError(f"step `{step.name}` has no {PROMPT_DIR}/{step.name}.md{near}", path=code, line=step.line)
     if step.variables is None or not (missing := prompt.variables - step.variables):
         return
     path = directory / PROMPT_DIR / f"{step.name}.md"
     given = ", ".join(sorted(step.variables)) or "none"
     raise UsageError(
-        f"placeholder `{min(missing)}` is never filled: {CODE_FILE}:{step.line} passes {given}",
+        f"placeholder `{min(missing)}` is never filled: {CODE_FILE}:{step.line} passes {given}"
+        f"{did_you_mean(min(missing), step.variables)}",
         path=path,
         line=_line_of(path, min(missing)),
     )

@@ -17,10 +17,11 @@ import jinja2
 import jinja2.meta
 import yaml
 
-from fapo.errors import PipelineError, UsageError
+from fapo.errors import PipelineError, UsageError, did_you_mean
 
 PROMPT_DIR = "prompts"
 _SECTION = re.compile(r"^(System|User|Assistant):[ \t]*$", re.MULTILINE)
+_LIKE_SECTION = re.compile(r"^[ \t]*(system|user|assistant)[ \t]*:[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _FRONT_KEYS = {"model", "sampling", "output"}
 SAMPLING = frozenset({
     "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed", "presence_penalty",
@@ -91,12 +92,14 @@ def parse_prompt(text: str, path: Path) -> Prompt:
     if not meta and text.startswith("---") and body.strip() != text.strip():
         raise UsageError("the front matter must be a mapping, such as `sampling: {temperature: 0}`", path=path, line=1)
     if unknown := set(meta) - _FRONT_KEYS:
-        raise UsageError(f"unknown key `{min(unknown)}` in the front matter", path=path, line=1)
+        hint = did_you_mean(str(min(unknown)), _FRONT_KEYS)
+        raise UsageError(f"unknown key `{min(unknown)}` in the front matter{hint}", path=path, line=1)
     sampling = meta.get("sampling") or {}
     if not isinstance(sampling, dict):
         raise UsageError("`sampling` must be a mapping such as {temperature: 0}", path=path, line=1)
     if unknown := set(sampling) - SAMPLING:
-        raise UsageError(f"unknown sampling parameter `{min(unknown)}`", path=path, line=1)
+        hint = did_you_mean(str(min(unknown)), SAMPLING)
+        raise UsageError(f"unknown sampling parameter `{min(unknown)}`{hint}", path=path, line=1)
     output = meta.get("output", "text")
     if output not in ("text", "json"):
         raise UsageError("`output` is `text` or `json`", path=path, line=1)
@@ -110,6 +113,10 @@ def parse_prompt(text: str, path: Path) -> Prompt:
 
 def _sections(body: str, path: Path) -> tuple[tuple[str, str], ...]:
     marks = list(_SECTION.finditer(body))
+    misspelt = next((mark for mark in _LIKE_SECTION.finditer(body) if not _SECTION.fullmatch(mark.group())), None)
+    if misspelt is not None and all(mark.group(1) != "User" for mark in marks):
+        right = misspelt.group(1).capitalize()
+        raise UsageError(f"`{misspelt.group().strip()}` begins no section: write `{right}:`", path=path)
     if not marks:
         raise UsageError("a prompt needs a `User:` line, and may have a `System:` line before it", path=path)
     if body[: marks[0].start()].strip():

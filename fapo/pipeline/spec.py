@@ -8,7 +8,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fapo.errors import UsageError
+from fapo.errors import UsageError, did_you_mean
 from fapo.records import LEVELS, Level
 
 SPEC_FILE = "pipeline.yaml"
@@ -60,7 +60,7 @@ class PipelineSpec(BaseModel):
     @model_validator(mode="after")
     def _has_task_model_and_data(self) -> Self:
         if "task" not in self.models:
-            raise ValueError("`models` needs the role `task`")
+            raise ValueError(f"`models` needs the role `task`, and has {', '.join(self.models) or 'none'}")
         if (self.benchmark is None) == (self.data is None):
             raise ValueError("give either `benchmark:` or `data:` with `score:`")
         if self.data is not None and self.score is None:
@@ -94,11 +94,26 @@ def parse_spec(text: str, path: Path) -> PipelineSpec:
     try:
         return PipelineSpec.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(
+            error.errors(), key=lambda each: each["type"] != "extra_forbidden"
+        )  # a typo explains what is missing
         keys = [str(part) for part in first["loc"]]
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        message = _in_words(first["type"], first["msg"], keys)
         where = f"`{'.'.join(keys)}`: " if keys else ""
         raise UsageError(f"{where}{message}", path=path, line=_line_of(text, keys)) from None
+
+
+def _in_words(kind: str, told: str, keys: list[str]) -> str:
+    """What is wrong with the value of a key, and which key was probably meant."""
+    if kind == "extra_forbidden":
+        inner: dict[str, type[BaseModel]] = {"limits": Limits, "data": InlineData}
+        model = inner.get(keys[0], PipelineSpec) if len(keys) > 1 else PipelineSpec
+        return f"unknown key{did_you_mean(keys[-1], model.model_fields)}"
+    if kind == "missing":
+        return "is missing: a pipeline needs all three splits" if keys[0] == "data" else "is missing"
+    if kind == "string_pattern_mismatch":
+        return "must be a letter, then letters, digits, _ and -"
+    return told.removeprefix("Value error, ")
 
 
 def _line_of(text: str, keys: list[str]) -> int | None:

@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 
-.PHONY: demo test lint package lock
+.PHONY: demo test lint docs package lock
 
 .venv/.ready: requirements.lock pyproject.toml
 ifdef UV
@@ -34,6 +34,9 @@ package: .venv/.ready
 	rm -rf dist
 	$(BIN)/python -m build --installer $(if $(UV),uv,pip) > /dev/null
 	tests/package.sh dist
+
+docs: .venv/.ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --group dev --group docs --extra codex --extra frameworks --extra gepa --extra mlflow --extra otel --extra wandb --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock

@@ -31,6 +31,7 @@ def test_there_are_six() -> None:
     assert NAMES == ["classify", "dspy", "extract_json", "langgraph", "retrieval_qa", "tool_agent"]
 
 
+@pytest.mark.timeout(900)
 def test_it_is_evaluated_by_its_own_test_and_optimized(template: str, tmp_path: Path) -> None:
     made = fapo(tmp_path, "init", "shop_bot", "--template", template, "--json")
     assert made.code == 0, made.err

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fapo.errors import StorageError
+from fapo.optimize.apply import apply_variant, best_variant
+from fapo.store.variants import take_snapshot, write_snapshot
 from tests.support.command import fapo, optimize
 from tests.support.scripted import PIPELINE
 
@@ -98,6 +103,45 @@ def test_apply_refuses_what_is_not_committed(ran: tuple[Path, Path], pipeline: P
     git(pipeline, "add", "-A")
     git(pipeline, "commit", "-qm", "as it was optimized")
     assert fapo(folder, "apply", run, "--to", pipeline).code == 0
+
+
+def test_apply_refuses_what_git_does_not_know(ran: tuple[Path, Path], pipeline: Path) -> None:
+    folder, run = ran
+    git(pipeline.parent, "init", "-q")
+    refused = fapo(folder, "apply", run.name, "--to", pipeline)
+    assert (refused.code, f"{ROUTE}: not committed" in " ".join(refused.err.split())) == (2, True)
+    (pipeline.parent / ".gitignore").write_text("target/\n")
+    assert fapo(folder, "apply", run.name, "--to", pipeline).code == 0
+
+
+def test_apply_is_whole_or_can_be_made_again(ran: tuple[Path, Path], tmp_path: Path) -> None:
+    _, run = ran
+    found = best_variant(run)
+    baseline = {"pipeline.yaml": b"old", "prompts/a.md": b"old", "gone.py": b"old"}
+    files = {"pipeline.yaml": b"new", "prompts/a.md": b"new", "deep/er.py": b"new"}
+    best = replace(found, baseline=baseline, files=files)
+    write_snapshot(baseline, tmp_path)
+    (tmp_path / ".fapo-apply-left").mkdir()
+    (tmp_path / "prompts" / "a.md").write_bytes(b"new")  # as after a kill between two files
+    assert apply_variant(best, tmp_path) == ("deep/er.py", "gone.py", "pipeline.yaml")
+    assert take_snapshot(tmp_path) == files
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert apply_variant(best, tmp_path) == ()
+
+
+def test_apply_changes_nothing_where_not_all_can_be_written(ran: tuple[Path, Path], tmp_path: Path) -> None:
+    _, run = ran
+    baseline, files = {"a.py": b"old", "prompts/a.md": b"old"}, {"a.py": b"new", "prompts/a.md": b"new" * 4096}
+    best = replace(best_variant(run), baseline=baseline, files=files)
+    write_snapshot(baseline, tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(StorageError, match="cannot be written"):
+            apply_variant(best, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert take_snapshot(tmp_path) == baseline
 
 
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fapo.errors import CredentialsError, UsageError
+from fapo.evaluation.connect import check_models
+from fapo.evaluation.project import load_project
 from tests.support.command import fapo
 
 GOOD = Path(__file__).parent.parent / "pipelines" / "prompt_suffices"
@@ -47,6 +50,10 @@ def add_placeholder(pipeline: Path) -> None:
     prompt.write_text(prompt.read_text() + "\n{{ nowhere }}\n")
 
 
+def misspell(name: str, old: str, new: str) -> Callable[[Path], object]:
+    return lambda pipeline: edit(pipeline / name, old, new)
+
+
 CODE = "async def run"
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -66,6 +73,38 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a syntax error": (lambda p: edit(p / "pipeline.py", CODE, f"{CODE}("), "pipeline.py:"),
     "no run function": (lambda p: edit(p / "pipeline.py", CODE, "async def walk"), "async def run(inputs, ctx)"),
 }  # fmt: skip
+
+
+MISSPELT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a key": (misspell("pipeline.yaml", "models:", "modles:"), "`modles`: unknown key; did you mean `models`?"),
+    "an inner key": (
+        misspell("pipeline.yaml", "limits: {", "limits: {timeout: 5, "),
+        "`limits.timeout`: unknown key; did you mean `timeout_s`?",
+    ),
+    "a split": (misspell("pipeline.yaml", ", test: data/test.jsonl", ""), "`data.test`: is missing"),
+    "the name": (misspell("pipeline.yaml", "name: ", "name: 1 "), "`name`: must be a letter, then"),
+    "a role": (misspell("pipeline.yaml", "task: standin", "tsk: standin"), "needs the role `task`, and has tsk"),
+    "a score": (misspell("pipeline.yaml", "exact_match", "exactmatch"), "did you mean `exact_match`?"),
+    "a stand-in": (misspell("pipeline.yaml", "standin/reader", "standin/raeder"), "did you mean `standin/reader`?"),
+    "a model": (misspell("pipeline.yaml", "standin/reader", "gpt4"), "unknown model `gpt4`: write provider/model"),
+    "a keyless model": (misspell("pipeline.yaml", "standin/reader", "openai/gpt-4.1-mini"), "set OPENAI_API_KEY"),
+    "a case file": (misspell("pipeline.yaml", "data/test.jsonl", "data/tset.jsonl"), "did you mean `test.jsonl`?"),
+    "a placeholder": (misspell("prompts/route.md", "{{ gist }}", "{{ gits }}"), "did you mean `gist`?"),
+    "a prompt's section": (misspell("prompts/route.md", "User:", "user:"), "`user:` begins no section: write `User:`"),
+    "a step": (misspell("pipeline.py", '"gist"', '"gists"'), "has no prompts/gists.md; did you mean `gist`?"),
+    "a setting": (misspell("prompts/route.md", "temperature", "temprature"), "did you mean `temperature`?"),
+    "a prompt's role": (misspell("prompts/route.md", "sampling", "model: tsk\nsampling"), "did you mean `task`?"),
+}
+
+
+@pytest.mark.parametrize("fault", MISSPELT)
+def test_what_was_probably_meant_is_named(tmp_path: Path, fault: str) -> None:
+    shutil.copytree(GOOD, tmp_path / "pipeline")
+    break_it, words = MISSPELT[fault]
+    break_it(tmp_path / "pipeline")
+    with pytest.raises((UsageError, CredentialsError)) as refused:
+        check_models(load_project(tmp_path / "pipeline").model_names)
+    assert words in str(refused.value)
 
 
 BOTH = ("an unknown model", "duplicate case ids", "code that raises on import")
@@ -88,9 +127,25 @@ def test_a_fault_in_the_pipeline_is_named(tmp_path: Path, fault: str, command: s
     assert done.out == ""
 
 
-def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    done = fapo(tmp_path, "eval", "nowhere")
-    assert (done.code, "nowhere" in done.err) == (2, True)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("eval", "nowhere"), "`fapo init NAME` makes one"),
+        (("eval", "my-bto"), "did you mean `my-bot`?"),
+        (("eval", "quickstrat"), "did you mean `quickstart`?"),
+        (("eval", "my-bot/pipeline.yaml"), "is a file: give the directory that it is in"),
+        (("evl", "my-bot"), "Did you mean 'eval'?"),
+        (("eval", "my-bot", "--splt", "train"), "--split"),
+        (("benchmark", "show", "hotpot"), "did you mean `hotpotqa`?"),
+        (("show", "20260101"), "none in"),
+    ],
+)
+def test_a_name_that_nothing_has_is_told_with_what_there_is(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    shutil.copytree(GOOD, tmp_path / "my-bot")
+    done = fapo(tmp_path, *arguments)
+    assert (done.code, words in done.err) == (2, True), done.err
 
 
 def test_without_credentials_for_the_agent_nothing_starts(tmp_path: Path) -> None:

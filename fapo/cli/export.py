@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from fapo.cli.names import find_run, runs_and_evaluations
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,7 +23,14 @@ _LIBRARIES = {"mlflow": "mlflow", "wandb": "wandb", "otel": "opentelemetry.sdk"}
 
 def export_command(
     context: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run; for otel also of an evaluation.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run: its directory, its name or the beginning of that, or `latest`; for otel also an evaluation.",
+            autocompletion=runs_and_evaluations,
+        ),
+    ],
     to: Annotated[Literal["mlflow", "wandb", "otel"], typer.Option("--to", help="Where to.")],
     uri: Annotated[str | None, typer.Option(help="MLflow: tracking URI; default: MLFLOW_TRACKING_URI.")] = None,
     experiment: Annotated[str | None, typer.Option(help="MLflow: experiment; default: fapo/PIPELINE.")] = None,
@@ -47,14 +56,15 @@ def export_command(
         source = context.get_parameter_source(name)
         if target != to and source is not None and source.name != "DEFAULT":
             raise UsageError(f"--{name.replace('_', '-')} belongs to --to {target}")
-    if (run / MANIFEST_FILE).is_file():
+    directory = find_run(run)
+    if (directory / MANIFEST_FILE).is_file():
         if to != "otel":
-            raise UsageError(f"an evaluation goes to otel only; give a run of fapo optimize for {to}", path=run)
-        place = _send(run, None, endpoint, content=content, include_test=True)
+            raise UsageError(f"an evaluation goes to otel only; give a run of fapo optimize for {to}", path=directory)
+        place = _send(directory, None, endpoint, content=content, include_test=True)
     elif to == "otel":
-        place = _send(run, RunFiles(run), endpoint, content=content, include_test=include_test)
+        place = _send(directory, RunFiles(directory), endpoint, content=content, include_test=include_test)
     else:
-        figures = _figures(RunFiles(run))
+        figures = _figures(RunFiles(directory))
         if to == "mlflow":
             from fapo.tracking.mlflow_runs import write_run
 
@@ -62,7 +72,7 @@ def export_command(
         else:
             from fapo.tracking.wandb_runs import write_run as write_to_wandb
 
-            place = write_to_wandb(figures, project=project, folder=run, offline=offline)
+            place = write_to_wandb(figures, project=project, folder=directory, offline=offline)
     stdout().print(f"{to}: {place}", markup=False, soft_wrap=True)
 
 

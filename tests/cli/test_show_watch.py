@@ -49,8 +49,8 @@ def test_a_run_is_shown_by_verdict_variants_and_what_to_do_next(ran: tuple[Path,
     assert f"fapo apply {run.name}" in shown
     assert "stand-in" in shown
     found = fapo(folder, "show", run.name, "--json").json
-    assert (found["status"], found["best"], found["level"]) == ("improved", "001", "prompt")
-    assert found["means"]["000"]["test"] < found["means"]["001"]["test"] == 1.0
+    assert (found["status"], found["best"]["variant"], found["best"]["level"]) == ("improved", "001", "prompt")
+    assert found["baseline"]["test"] < found["best"]["test"] == 1.0
     reported = (run / "report.md").read_text()
     low, high = found["test_gain"]["ci95"]
     assert f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}" in reported
@@ -80,7 +80,7 @@ def test_a_run_that_has_not_ended_says_how_to_go_on(ran: tuple[Path, Path], tmp_
     (copy / "journal.jsonl").write_bytes(b"".join(lines[:4]) + lines[4][:20])
     shown = fapo(tmp_path, "show", "latest")
     assert shown.code == 0, shown.err
-    assert "Not finished: 0 variants tried so far" in shown.out
+    assert "This run did not end: 0 variants were tried" in shown.out
     assert f"fapo optimize --resume {run.name}" in shown.out
     watched = fapo(tmp_path, "watch", "latest", "--interval", "0.05")
     assert watched.code == 1

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -70,7 +71,7 @@ def test_every_block_says_what_it_is() -> None:
 
 @pytest.mark.parametrize("block", of("bash"), ids=str)
 def test_commands_have_no_options_that_are_not_there(block: Block) -> None:
-    group = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app)
     for found in _COMMAND.findall(block.text):
         words = shlex.split(found.strip())[1:]
         context = group.make_context(
@@ -114,6 +115,6 @@ def test_json_is_json(block: Block) -> None:
 @pytest.mark.parametrize("block", of("python"), ids=str)
 def test_python_compiles_and_imports_what_there_is(block: Block) -> None:
     tree = ast.parse(block.text)
-    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    imports: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     exec(compile(ast.Module(imports, []), str(block), "exec"), {})
     compile(block.text, str(block), "exec")

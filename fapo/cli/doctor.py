@@ -96,16 +96,20 @@ def _free(path: Any) -> int:
 
 def _show(found: dict[str, Any]) -> None:
     from rich.markup import escape
+    from rich.table import Table
 
     from fapo.cli.console import stdout
 
     console = stdout()
-    for name, text in _facts(found).items():
-        console.print(f"{name:18} {text}")
-    for check in found["checks"]:
-        colour = {"ok": "default", "missing": "yellow", "bad": "red"}[check["status"]]
-        remedy = f": {check['remedy']}" if check["remedy"] else ""
-        console.print(f"{check['name']:18} [{colour}]{escape(check['found'])}[/]{escape(remedy)}")
+    rows = [*_facts(found).items(), *((check["name"], _in_colour(check)) for check in found["checks"])]
+    if console.is_terminal:
+        grid = Table.grid(padding=(0, 2))
+        for name, text in rows:
+            grid.add_row(name, text)
+        console.print(grid)
+    else:
+        for name, text in rows:
+            console.print(f"{name:18} {text}")
     console.print()
     console.print(_claims(found["levels"]))
     console.print()
@@ -119,6 +123,14 @@ def _show(found: dict[str, Any]) -> None:
         console.print(f"`--isolation auto` takes level [bold]{found['auto']}[/]")
     else:
         console.print("[red]Code cannot be confined here, so none is run[/], unless you trust it: --isolation none")
+
+
+def _in_colour(check: dict[str, str]) -> str:
+    """What a check found, with what to do about it."""
+    from rich.markup import escape
+
+    colour = {"ok": "default", "missing": "yellow", "bad": "red"}[check["status"]]
+    return f"[{colour}]{escape(check['found'])}[/]" + (f": {escape(check['remedy'])}" if check["remedy"] else "")
 
 
 def _facts(found: dict[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
 from pathlib import Path
@@ -113,7 +114,8 @@ def progress_text(progress: Progress) -> str:
     """How far an evaluation is, in a few words."""
     mean = "–" if progress.mean is None else f"{progress.mean:.3f}"
     failed = f", {progress.failures} failed" if progress.failures else ""
-    return f"{progress.name}: {progress.done}/{progress.of} cases, mean {mean}{failed}"
+    name = re.sub(r"^draft-[0-9a-f]+", "draft", progress.name)
+    return f"{name}: {progress.done}/{progress.of} cases, mean {mean}{failed}"
 
 
 def _screen(name: str, follower: RunFollower, progress: Progress | None, lines: _Lines) -> Group:

@@ -74,3 +74,24 @@ def test_where_nothing_confines_it_fails(tmp_path: Path) -> None:
     assert "none is run" in shown.stdout
     assert "Linux 6.2" in shown.stdout
     assert json.loads(as_json.stdout)["auto"] is None
+
+
+def test_programs_folders_and_extras_are_checked_with_a_remedy_for_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = doctor(tmp_path, "--json", FAPO_RUNS_DIR=str(tmp_path / "file" / "runs"), GROQ_API_KEY="gsk-secret", PATH="")
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1
+    assert "gsk-secret" not in done.stdout
+    assert checks["model keys"]["found"] == "GROQ_API_KEY"
+    assert (checks["folder of runs"]["status"], "FAPO_RUNS_DIR" in checks["folder of runs"]["remedy"]) == ("bad", True)
+    assert (checks["git"]["status"], checks["Python"]["status"]) == ("missing", "ok")
+    assert all(check["remedy"] for check in checks.values() if check["status"] != "ok")
+
+
+def test_models_are_asked_only_where_that_is_wished(tmp_path: Path) -> None:
+    done = doctor(tmp_path, "--json", "--probe", "standin/reader", "--probe", "openai/gpt-4.1-mini")
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1
+    assert checks["probe standin/reader"]["found"].startswith("answers in")
+    assert "set OPENAI_API_KEY" in checks["probe openai/gpt-4.1-mini"]["found"]
+    assert not (tmp_path / "cache").exists()

@@ -35,7 +35,7 @@ def message(text: str) -> str:
         ("name: p\nbenchmark: b\nmodels: {judge: x}\n", "`models` needs the role `task`"),
         ("name: p\nmodels: {task: x}\n", "give either `benchmark:` or `data:`"),
         ("name: p\nmodels: {task: x}\ndata: {train: a, validation: b, test: c}\n", "`data:` needs `score:`"),
-        ("benchmark: b\nmodels: {task: x}\n", "`name`: Field required"),
+        ("benchmark: b\nmodels: {task: x}\n", "`name`: is missing"),
     ],
 )
 def test_a_broken_pipeline_yaml_is_named_with_its_line(text: str, expected: str) -> None:

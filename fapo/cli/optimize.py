@@ -273,3 +273,4 @@ def _show(summary: RunSummary) -> None:
     console.print(f"report:       {summary.page}")
     if summary.note:
         console.print(f"[yellow]note[/] {summary.note}")
+    console.print(f"[bold]{escape(last_line(summary))}[/]")

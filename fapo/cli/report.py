@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fapo.cli.names import Either, find_run
+
 
 def report_command(
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="Directory of a run of `fapo optimize`, ended or not, or of `fapo eval`."),
-    ],
+    run: Either,
     include_test: Annotated[
         bool, typer.Option("--include-test", help="Show test cases too. Who tunes by them has used them up.")
     ] = False,
@@ -30,13 +28,14 @@ def report_command(
     from fapo.report.run_summary import verdict_sentence
     from fapo.store.files import to_python
 
-    if (run / MANIFEST_FILE).is_file():
-        evaluation, page, text = write_evaluation_reports(run, include_test=include_test)
+    directory = find_run(run)
+    if (directory / MANIFEST_FILE).is_file():
+        evaluation, page, text = write_evaluation_reports(directory, include_test=include_test)
         sentence, note = evaluation_sentence(evaluation), evaluation.note
         facts = {"pipeline": evaluation.pipeline, "split": evaluation.split, "score": evaluation.score,
                  "n": evaluation.n, "note": note, "page": str(page), "report": str(text)}  # fmt: skip
     else:
-        summary, page, text = write_reports(RunFiles(run), include_test=include_test)
+        summary, page, text = write_reports(RunFiles(directory), include_test=include_test)
         sentence, note, facts = verdict_sentence(summary), summary.note, to_python(summary)
     if as_json:
         print_json(facts)

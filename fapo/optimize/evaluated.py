@@ -13,10 +13,11 @@ from fapo.evaluation.project import Project, open_project
 from fapo.evaluation.request import REQUEST_FILE, read_cases, read_request
 from fapo.optimize.division import figures_of, losses_of
 from fapo.optimize.gather import MOST_CASES
-from fapo.optimize.start import RUN_FILE, reopen_run
+from fapo.optimize.start import reopen_run
 from fapo.records import Case, CaseRecord, Usage
 from fapo.report.facts import CaseChange, CaseList, EvaluationReport
 from fapo.stats import mean_interval
+from fapo.store.run_names import RUN_FILE
 
 
 def project_of(directory: Path, manifest: Manifest) -> Project:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent / "help"
-COMMANDS = ["", "apply", "attribute", "benchmark", "cache", "cases", "compare", "diff", "doctor", "eval", "export",
-            "init", "optimize", "prompts", "report", "review", "runs", "show", "trace", "watch"]  # fmt: skip
+COMMANDS = ["", "apply", "attribute", "benchmark", "cache", "cases", "ci", "compare", "diff", "doctor", "eval",
+            "export", "init", "optimize", "prompts", "report", "review", "runs", "show", "trace", "ui", "watch"]  # fmt: skip
 
 
 def show_help(command: str) -> str:

@@ -12,7 +12,8 @@ import pytest
 
 HERE = Path(__file__).parent / "help"
 COMMANDS = ["", "apply", "attribute", "benchmark", "cache", "cases", "ci", "compare", "diff", "doctor", "eval",
-            "export", "init", "optimize", "prompts", "report", "review", "runs", "show", "trace", "ui", "watch"]  # fmt: skip
+            "export", "init", "optimize", "prompts", "report", "review", "runs", "show", "trace", "ui",
+            "watch"]  # fmt: skip
 
 
 def show_help(command: str) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from fapo.errors import FapoError, UsageError
 from fapo.evaluation.evaluate import MANIFEST_FILE, TRACES_FILE, Manifest, load_manifest
 from fapo.optimize.evaluated import project_of
-from fapo.optimize.start import RUN_FILE
 from fapo.records import Case
 from fapo.report.run_list import RunRow, run_row
 from fapo.store.files import is_locked
+from fapo.store.run_names import RUN_FILE
 from fapo.ui.blame import blame_some
 from fapo.ui.trace_index import Progress, TraceIndex
 

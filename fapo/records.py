@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -26,10 +27,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a pipeline returns for one case: any JSON value, and the evidence that it names (titles, ids)."""
+    """What a pipeline returns for one case: any JSON value, and the evidence that it names (titles, ids).
+
+    `sent` is for score functions: by role, the text of each request that a model of that role was sent for the case, as
+    fapo took it down. Pipeline code cannot set it.
+    """
 
     output: Any
     evidence: tuple[str, ...] = ()
+    sent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,7 @@ class Step:
     `duration_s` of an `llm` step is what the reply took at the provider, of a cached one when it was first given;
     waiting for other cases or for rate limits counts nowhere, and `start_s` leaves it out.
     `first_usage` is what a reply from the cache took when it was first given.
+    `role` is the role of `models:` that an `llm` step called.
     For an `llm` step `inputs` is `{"variables": {...}, "messages": [...]}` and `output` the reply's text.
     For a `function` step `inputs` is `{"args": [...], "kwargs": {...}}` and `output` its JSON-able result.
     """
@@ -105,6 +112,7 @@ class Step:
     cached: bool = False
     error: str | None = None
     first_usage: Usage | None = None
+    role: str | None = None
 
     @property
     def demand(self) -> Usage:

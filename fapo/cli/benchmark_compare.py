@@ -35,7 +35,9 @@ def compare_command(
         int, typer.Option(min=1, help="Task-model calls that each search may make, cached ones included.")
     ] = 10000,
     pipeline: Annotated[str | None, typer.Option(help="Pipeline; default: the built-in one of the benchmark.")] = None,
-    model: Annotated[str | None, typer.Option(help="Replaces the pipeline's `task` model.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Replaces the pipeline's `task` model; ROLE=MODEL,... others.")
+    ] = None,
     optimizer_model: Annotated[str | None, typer.Option(help="Model of fapo's agent, as Claude Code names it.")] = None,
     reflection_model: Annotated[
         str | None, typer.Option(help="Model of GEPA's reflection, as LiteLLM names it.")

@@ -34,7 +34,7 @@ def eval_command(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N cases.")] = None,
     trials: Annotated[int, typer.Option(min=1, help="Samples of each case.")] = 1,
     model: Annotated[
-        str | None, typer.Option(help="Replaces the pipeline's `task` model (a LiteLLM model string).")
+        str | None, typer.Option(help="Replaces the pipeline's `task` model; ROLE=MODEL,... others.")
     ] = None,
     budget_usd: Annotated[float | None, typer.Option(min=0, help="Limit on what this command spends.")] = None,
     max_calls: Annotated[int | None, typer.Option(min=1, help="Limit on paid model calls.")] = None,

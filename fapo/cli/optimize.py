@@ -45,7 +45,7 @@ def optimize_command(
     target: Annotated[float | None, typer.Option(min=0, max=1, help="Stop when validation reaches this mean.")] = None,
     scope: Annotated[str, typer.Option(help="Levels that may be opened at all.")] = "prompt,parameter,structure",
     model: Annotated[
-        str | None, typer.Option(help="Replaces the pipeline's `task` model (a LiteLLM model string).")
+        str | None, typer.Option(help="Replaces the pipeline's `task` model; ROLE=MODEL,... others.")
     ] = None,
     optimizer_model: Annotated[
         str | None, typer.Option(help="The coding agent's model; codex/MODEL for Codex in place of Claude Code.")

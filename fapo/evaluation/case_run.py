@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections import Counter
@@ -42,6 +43,8 @@ class CaseRun:
     given: int = 0
     demand: Usage = field(default_factory=Usage)
     occurrences: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    sent: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By role, the text of each request that left for a model of that role."""
 
     async def call_model(self, message: dict[str, Any]) -> dict[str, Any]:
         step = str(message.get("step"))
@@ -54,6 +57,7 @@ class CaseRun:
         if model is None:
             raise PipelineError(f"step {step}: no model has the role `{role}`", kind="no_role", step=step)
         request = self._request(model, message)
+        self.sent[role] = (*self.sent.get(role, ()), _said(request))
         start = time.monotonic()
         if self.intervention is not None and step == self.intervention.step:
             request = self.intervention.changed(request)
@@ -61,20 +65,20 @@ class CaseRun:
             self.given += 1
             if given < len(self.intervention.outputs):
                 text = str(self.intervention.outputs[given])
-                self._add(step, {"messages": request.messages}, text, start, 0.0)
+                self._add(step, {"messages": request.messages}, text, start, 0.0, role=role)
                 return {"text": text, "finish_reason": "stop", "input_tokens": 0, "output_tokens": 0}
         model = request.model
         inputs = {"variables": message.get("variables"), "messages": request.texts or request.messages}
         try:
             reply = await self.gateway.complete(request, on_hold=self.hold, rank=self.calls)
         except Exception as error:
-            self._add(step, inputs, None, start, None, model=model, error=str(error))
+            self._add(step, inputs, None, start, None, model=model, role=role, error=str(error))
             raise
         self.on_reply()
         output: Any = f"{len(reply.embeddings)} embeddings" if request.texts else reply.text
         if reply.tool_calls:
             output = {"text": reply.text, "tool_calls": list(reply.tool_calls)}
-        self._add(step, inputs, output, start, reply.latency_s, model=model, usage=reply.usage,
+        self._add(step, inputs, output, start, reply.latency_s, model=model, role=role, usage=reply.usage,
                   finish_reason=reply.finish_reason, cached=reply.cached,
                   first_usage=reply.demand if reply.cached else None)  # fmt: skip
         self.demand += reply.demand
@@ -156,6 +160,12 @@ def _text(value: dict[str, Any]) -> str:
     if isinstance(content, str) and len(value) == 2:
         return f"{value.get('role')}:{content}"
     return repr(sorted(value.items(), key=str))
+
+
+def _said(request: ModelRequest) -> str:
+    """All that a request says: the contents of its messages, or the texts to embed."""
+    contents: list[Any] = [*request.texts, *(message.get("content") for message in request.messages)]
+    return "\n\n".join(text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for text in contents)
 
 
 def _as_message(reply: ModelReply) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -243,6 +243,7 @@ class _Evaluator:
 
     async def _score(self, case: Case, prediction: Prediction, run: CaseRun) -> tuple[Score, Usage]:
         function = self._plan.score
+        prediction = replace(prediction, sent=run.sent)
         if not function.waits:
             return function(case, prediction), Usage()
         if not function.asks_judge:

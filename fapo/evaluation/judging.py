@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+from fapo.errors import ProviderError
 from fapo.llm.gateway import Gateway
 from fapo.records import ModelRequest, Usage
 
 MAX_TOKENS = 1024
+TRIES = 3
+T = TypeVar("T")
 
 
 class Judge:
@@ -29,3 +35,14 @@ class Judge:
         reply = await self._gateway.complete(request, "judge", rank=self._rank)
         self.usage += reply.usage
         return reply.text
+
+    async def read(self, question: str, parse: Callable[[str], T | None], *, system: str = "") -> T:
+        """What `parse` makes of the reply; while that is None, the judge is asked again, TRIES times in all.
+
+        Raises ProviderError where no reply can be read: the case stays undecided.
+        """
+        for sample in range(TRIES):
+            reply = await self(question, system=system, sample=sample)
+            if (found := parse(reply)) is not None:
+                return found
+        raise ProviderError(f"the judge {self._model} gives no verdict that can be read, but {reply[:80]!r}")

@@ -91,14 +91,16 @@ def load_project(
     prepared: Path | None = None,
     guarded: bool = True,
 ) -> Project:
-    """Read and check a pipeline, its benchmark and its score. `model` replaces the `task` model.
+    """Read and check a pipeline, its benchmark and its score.
+
+    `model` replaces the `task` model, or as `ROLE=MODEL,...` those of other roles and the judge.
 
     `data_from` is the directory that inline `data:` and `score:` paths are relative to, if it is not `directory`;
     `prepared` the folder of prepared benchmarks, where the whole of one is wanted. Not `guarded`: as it was published.
     """
     spec = load_spec(directory)
     if model is not None:
-        spec = spec.model_copy(update={"models": spec.models | {"task": model}})
+        spec = _with_models(spec, model, directory / SPEC_FILE)
     steps = check_pipeline(directory, spec)
     home = data_from or directory
     benchmark = _benchmark(spec, home, prepared)
@@ -109,6 +111,18 @@ def load_project(
     if score.asks_judge and not (spec.judge or benchmark.judge):
         raise UsageError("its score asks a model: name it by `judge:`", path=home / SPEC_FILE)
     return Project(directory, spec, steps, benchmark, score, guarded)
+
+
+def _with_models(spec: PipelineSpec, given: str, path: Path) -> PipelineSpec:
+    roles = [*spec.models, "judge"]
+    if "=" not in given and "task" in spec.models:
+        return spec.model_copy(update={"models": spec.models | {"task": given}})
+    named = dict(part.strip().partition("=")[::2] for part in given.split(","))
+    if unknown := [role for role, name in named.items() if role not in roles or not name]:
+        wanted = ",".join(f"{role}=MODEL" for role in spec.models)
+        raise UsageError(f"--model: `{unknown[0]}` is no role of it; say {wanted}", path=path)
+    models = {role: named.get(role, name) for role, name in spec.models.items()}
+    return spec.model_copy(update={"models": models, "judge": named.get("judge", spec.judge)})
 
 
 def open_project(

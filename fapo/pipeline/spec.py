@@ -47,7 +47,9 @@ class PipelineSpec(BaseModel):
     score: str | None = Field(None, description="Name of a built-in score function, or a path to a Python file.")
     closed_labels: bool = Field(False, description="Expected answers are a closed public set, such as class names.")
     guards: dict[str, Any] = Field(default_factory=dict, description="Guards of `data:`, as in benchmark.yaml.")
-    models: dict[str, str] = Field(description="Role to LiteLLM model string; `task` is required.")
+    models: dict[str, str] = Field(
+        min_length=1, description="Role to LiteLLM model string; prompts that name no role have the role `task`."
+    )
     params: dict[str, Any] = Field(default_factory=dict, description="The parameter level: `ctx.params` in code.")
     scope: tuple[Level, ...] = Field(LEVELS, description="Levels that an optimization may open.")
     limits: Limits = Limits()
@@ -58,9 +60,7 @@ class PipelineSpec(BaseModel):
     optimizer_model: str | None = Field(None, description="Model string of the coding agent.")
 
     @model_validator(mode="after")
-    def _has_task_model_and_data(self) -> Self:
-        if "task" not in self.models:
-            raise ValueError(f"`models` needs the role `task`, and has {', '.join(self.models) or 'none'}")
+    def _has_data(self) -> Self:
         if (self.benchmark is None) == (self.data is None):
             raise ValueError("give either `benchmark:` or `data:` with `score:`")
         if self.data is not None and self.score is None:

@@ -69,7 +69,8 @@ def _cost(cost: float | None) -> str:
 def _facts(step: Step) -> str:
     lines = [f"kind: {step.kind}, from {step.start_s:.2f} s, took {step.duration_s:.3f} s"]
     if step.model is not None:
-        lines.append(f"model: {one_line(step.model)}")
+        role = f", role {one_line(step.role)}" if step.role is not None else ""
+        lines.append(f"model: {one_line(step.model)}{role}")
     if step.cached:
         lines.append("reply from the cache: no tokens, no cost")
     elif step.kind == "llm":

@@ -20,6 +20,7 @@ from fapo.standin import reader_spans as spans
 from fapo.standin.reader_choice import Scored, named_in, score_options
 from fapo.standin.reader_fields import Wanted, is_answer, value_of, wanted_fields
 from fapo.standin.reader_marked import find_marked
+from fapo.standin.reader_private import draft_for, without_details
 from fapo.standin.reader_prompt import Option, Prompt, parse
 from fapo.standin.reader_reply import Answer, put
 from fapo.standin.reader_requests import reply_to_request
@@ -86,7 +87,8 @@ def read(
     if strong:
         rules = replace(rules, careful=True, alone=True, no_hedge=True, keep_all=rules.sentences is None)
     dice = Dice(messages, temperature, seed)
-    requested = reply_to_request(messages, careful=rules.careful)
+    requested = reply_to_request(messages, careful=rules.careful) or without_details(prompt, rules)
+    requested = requested if requested is not None else draft_for(messages)
     if requested is None:
         answer = _answer(prompt, rules, dice) if known is None else Answer("span", known)
         requested = put(answer, rules, mood=dice.mood)

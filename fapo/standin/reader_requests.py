@@ -2,7 +2,8 @@
 
 A prompt that shows a `Request:` and asks for a response gets a few sentences on its subject. Of the constraints that
 the reader understands it obeys some by chance, the same ones for the same request and step, and all of them where the
-prompt tells it to go through them. With a `Response:` below the request it goes on from that one.
+prompt tells it to go through them. With a `Response:` below the request it goes on from that one. A `Query:` above it
+is what the request was made of; told to take care, the reader puts the details back that were left out.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fapo.standin.reader_private import with_details
 from fapo.standin.reader_prompt import content_of
 from fapo.standin.reader_words import stems
 
 _REQUEST = re.compile(r"^Request:[ \t]*\n?(.*?)(?=^Response:|\Z)", re.DOTALL | re.MULTILINE)
+_ORIGINAL = re.compile(r"^(?:User )?[Qq]uery:[ \t]*\n?(.*?)(?=^Request:)", re.DOTALL | re.MULTILINE)
 _RESPONSE = re.compile(r"^Response:[ \t]*\n?(.*)\Z", re.DOTALL | re.MULTILINE)
 _BY_CHANCE = 40  # percent
 _NUMBER = {word: n for n, word in enumerate("zero one two three four five six seven eight nine ten".split())}
@@ -47,7 +50,8 @@ def reply_to_request(messages: Sequence[Mapping[str, Any]], *, careful: bool) ->
         match = constraint.worded.search(request)
         if match is not None and (careful or _chance(request, told, number)):
             reply = constraint.apply(reply, match)
-    return reply
+    original = _ORIGINAL.search(text)
+    return with_details(reply, original.group(1).strip()) if original is not None and careful else reply
 
 
 def _chance(request: str, told: str, number: int) -> bool:

@@ -32,7 +32,7 @@ def message(text: str) -> str:
         (GOOD + "limits:\n  timeout_s: 5\n  retries: 3\n", "pipeline.yaml:6: `limits.retries`: unknown key"),
         (GOOD + "limits: {llm_calls: 0}\n", "pipeline.yaml:4: `limits.llm_calls`"),
         (GOOD + "scope: [prompt, magic]\n", "pipeline.yaml:4: `scope."),
-        ("name: p\nbenchmark: b\nmodels: {judge: x}\n", "`models` needs the role `task`"),
+        ("name: p\nbenchmark: b\nmodels: {}\n", "`models`: Dictionary should have at least 1 item"),
         ("name: p\nmodels: {task: x}\n", "give either `benchmark:` or `data:`"),
         ("name: p\nmodels: {task: x}\ndata: {train: a, validation: b, test: c}\n", "`data:` needs `score:`"),
         ("benchmark: b\nmodels: {task: x}\n", "`name`: is missing"),

@@ -21,7 +21,7 @@ import re
 import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,7 +30,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from fapo.errors import UsageError, did_you_mean
-from fapo.records import SPLITS, Case, Split
+from fapo.records import GOLD_BY_STEP, GOLD_EVIDENCE, SPLITS, Case, Split
 
 BENCHMARK_FILE = "benchmark.yaml"
 Kind = Literal["pipelines", "benchmarks", "scores", "templates"]
@@ -99,6 +99,18 @@ class Guards(BaseModel):
     cost: float | None = Field(None, ge=1, description="Dollars a case, over the baseline's mean.")
 
 
+class GoldEvidence(BaseModel):
+    """The documents that a right answer rests on: what attribution follows, and what a replay puts in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    documents: str = Field(description="Key of `expected`, or of `metadata`, with a case's gold documents by title.")
+    steps: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Step to the place, from 0, of the one that it is to bring, where a sample has them in that order.",
+    )
+
+
 class BenchmarkSpec(BaseModel):
     """The contents of `benchmark.yaml`."""
 
@@ -117,6 +129,7 @@ class BenchmarkSpec(BaseModel):
     judge: str | None = Field(None, description="Model string of the judge that the score function asks.")
     cluster: str | None = Field(None, description="Metadata key of cases that are not independent of each other.")
     guards: Guards = Guards()
+    gold: GoldEvidence | None = None
     corpus: str | None = Field(None, description="Folder of documents that pipelines may search, beside the sample.")
     sample: str = Field("", description="What the cases beside it are, where they are not the benchmark's own.")
 
@@ -169,10 +182,23 @@ def load_benchmark(directory: Path, *, prepared: Path | None = None) -> Benchmar
     if corpus is not None and not corpus.is_dir():
         raise UsageError(f"`corpus`: no such folder: {corpus}", path=path)
     splits = load_splits(sources, columns=spec.columns, cluster=spec.cluster)
+    if spec.gold is not None:
+        gold = spec.gold if prepared is None else GoldEvidence(documents=spec.gold.documents)
+        splits = {split: tuple(_with_gold(case, gold, path) for case in cases) for split, cases in splits.items()}
     return Benchmark(
         spec.name, directory, spec.score, spec.closed_labels, spec.cluster, splits, spec.source, spec.licence,
         spec.guards, spec.judge, spec.about, corpus, "" if prepared is not None else spec.sample,
     )  # fmt: skip
+
+
+def _with_gold(case: Case, gold: GoldEvidence, path: Path) -> Case:
+    """The case with its gold documents in its metadata, under the names that attribution looks for."""
+    expected = case.expected if isinstance(case.expected, dict) else {}
+    found = expected.get(gold.documents, case.metadata.get(gold.documents))
+    if not isinstance(found, list) or not found:
+        raise UsageError(f"`gold`: case `{case.id}` has no list `{gold.documents}` in expected or metadata", path=path)
+    by_step = {step: [found[place]] for step, place in gold.steps.items() if place < len(found)}
+    return replace(case, metadata=case.metadata | {GOLD_EVIDENCE: found, GOLD_BY_STEP: by_step})
 
 
 def _parse_spec(text: str, path: Path) -> BenchmarkSpec:

@@ -11,6 +11,9 @@ Split = Literal["train", "validation", "test"]
 FaultOwner = Literal["provider", "pipeline", "scorer"]
 StepKind = Literal["llm", "function"]
 
+GOLD_EVIDENCE, GOLD_BY_STEP = "gold_evidence", "gold_by_step"
+"""Metadata of a case: the documents that a right answer rests on, and which of them each step is to bring."""
+
 LEVELS: tuple[Level, ...] = ("prompt", "parameter", "structure")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 

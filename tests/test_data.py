@@ -294,3 +294,31 @@ def test_what_comes_with_fapo_is_found_by_name() -> None:
     assert find_builtin("scores", "exact_match.py") is not None
     assert find_builtin("pipelines", "quickstart") is not None
     assert find_builtin("benchmarks", "nothing") is None
+
+
+# -- gold evidence
+
+
+def _benchmark_with_gold(tmp_path: Path, gold: str) -> Path:
+    for split in SPLITS:
+        case = row(ident=split, expected={"answer": "x"}, metadata={"papers": ["First", "Second"]})
+        write_jsonl(tmp_path / f"{split}.jsonl", case)
+    splits = ", ".join(f"{split}: {split}.jsonl" for split in SPLITS)
+    text = f"name: b\nsplits: {{{splits}}}\nscore: exact_match\ngold: {gold}\n"
+    (tmp_path / "benchmark.yaml").write_text(text)
+    return tmp_path
+
+
+def test_declared_gold_documents_stand_in_every_case_and_by_step(tmp_path: Path) -> None:
+    where = _benchmark_with_gold(tmp_path, "{documents: papers, steps: {find: 0, find_more: 1, find_most: 2}}")
+    metadata = load_benchmark(where).cases("train")[0].metadata
+    assert metadata["gold_evidence"] == ["First", "Second"]
+    assert metadata["gold_by_step"] == {"find": ["First"], "find_more": ["Second"]}
+    prepared = load_benchmark(where, prepared=where).cases("test")[0].metadata
+    assert prepared["gold_by_step"] == {}, "the order of hops is the sample's"
+
+
+@pytest.mark.parametrize("gold", ["{documents: title}", "{documents: answer}"])
+def test_gold_documents_that_a_case_lacks_are_named(tmp_path: Path, gold: str) -> None:
+    with pytest.raises(UsageError, match="`gold`: case `train` has no list"):
+        load_benchmark(_benchmark_with_gold(tmp_path, gold))

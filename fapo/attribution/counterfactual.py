@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fapo.attribution.evidence import brought
-from fapo.attribution.gold import Value, read_gold
+from fapo.attribution.gold import Value, evidence_for, read_gold
 from fapo.attribution.text import Texts, document_titles, holds, leaves
 from fapo.attribution.view import CaseView, StepView
 from fapo.evaluation.intervention import Intervention
@@ -123,8 +123,12 @@ def needed(view: CaseView) -> tuple[Value, ...]:
 
 
 def _gold(view: CaseView, steps: Sequence[StepView], library: Library) -> Intervention | None:
-    """Gold documents that no retrieval brought, in front of what the last of `steps` brought, cut to its length."""
-    missing = [value for value in needed(view) if not any(brought(step, value) for step in view.retrievals)]
+    """Gold documents that no retrieval brought, in front of what the last of `steps` brought, cut to its length.
+
+    Where the benchmark says which of them the step is to bring, that one alone: what later hops find is their work.
+    """
+    wanted = evidence_for(view, steps[0].name) or needed(view)
+    missing = [value for value in wanted if not any(brought(step, value) for step in view.retrievals)]
     gold = [document for value in missing if (document := library.document(value, view.question)) is not None]
     last = steps[-1].step.output
     if not gold or not isinstance(last, list):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fapo.attribution.blame import Category
-from fapo.attribution.gold import Value
+from fapo.attribution.gold import Value, evidence_for
 from fapo.attribution.text import holds
 from fapo.attribution.verdict import PROMPT, STRUCTURE, Verdict, retrieval_levels
 from fapo.attribution.view import CaseView, StepView
@@ -32,8 +32,8 @@ def trace_missing(view: CaseView, item: Value, evidence: tuple[Value, ...]) -> V
     """The blame for one item that no retrieval returned. There is at least one retrieval.
 
     Asked for by name and not returned: that retrieval. In sight of a model that wrote a later query without
-    it: that model's prompt. Never in sight: the first retrieval after the last one that found anything new,
-    where the chain broke.
+    it: that model's prompt. Never in sight: the retrieval that the benchmark declares for it, else the first one
+    after the last that found anything new, where the chain broke.
     """
     found = [i for i in evidence if any(brought(step, i) for step in view.retrievals)]
     category: Category = "retrieval_partial" if found else "retrieval_miss"
@@ -47,7 +47,8 @@ def trace_missing(view: CaseView, item: Value, evidence: tuple[Value, ...]) -> V
     if writer is not None:
         why = f"{tally}; `{writer.name}` was shown {item} and left it out of what the next query was made from"
         return Verdict(writer, "lost", PROMPT, "medium", why)
-    step = _break(view, evidence)
+    meant = [step for step in view.retrievals if item in evidence_for(view, step.name)]
+    step = meant[0] if meant else _break(view, evidence)
     why = f"{tally}; `{step.name}` did not bring {item}"
     return Verdict(step, category, retrieval_levels(view, step), "medium", why)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from fapo.attribution.text import gold_value, holds, is_traceable, leaves
 from fapo.attribution.view import CaseView
+from fapo.records import GOLD_BY_STEP, GOLD_EVIDENCE
 
 _EVIDENCE_KEYS = frozenset({
-    "evidence", "gold_evidence", "titles", "gold_titles", "supporting_titles", "supporting_facts",
+    "evidence", GOLD_EVIDENCE, "titles", "gold_titles", "supporting_titles", "supporting_facts",
     "documents", "gold_documents", "passages",
 })  # fmt: skip
 _ALIAS_KEYS = frozenset({"aliases", "alternatives", "acceptable", "answer_aliases"})
@@ -69,6 +70,11 @@ def read_gold(view: CaseView) -> Gold:
         evidence += _items("", view.case.metadata[key])
     traceable = {value.forms: value for value in evidence if value.is_traceable}
     return Gold(tuple(fields), tuple(traceable.values()), only_evidence)
+
+
+def evidence_for(view: CaseView, step: str) -> tuple[Value, ...]:
+    """The gold documents that the benchmark says this step is to bring; empty where it says nothing."""
+    return tuple(_items("", view.case.metadata.get(GOLD_BY_STEP, {}).get(step, [])))
 
 
 def _value(name: str, written: tuple[str, ...]) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 
 from fapo.standin.conversation import Blamed, Findings, Status, idea_key
@@ -35,18 +35,27 @@ class Idea:
         return idea_key(self.plan.technique, self.plan.step)
 
 
-def ideas(status: Status, findings: Findings, *, every_edit: bool) -> Iterator[Idea]:
+def ideas(status: Status, findings: Findings, *, every_edit: bool, stuck: Container[str | None] = ()) -> Iterator[Idea]:
     """All ideas for the open levels: where these can mend most comes first, and there the level named first.
 
-    After them come honest tries with the open levels where attribution does not expect them to help. `every_edit` adds
-    the prompt edits that are made for other categories. An idea may come twice.
+    After them come honest tries with the open levels where attribution does not expect them to help, and with model
+    steps that it does not blame. Prompts of steps that are `stuck` come behind what else there is of each kind.
+    `every_edit` adds the prompt edits that are made for other categories. An idea may come twice.
     """
     blames = sorted(
         [blame for blame in findings.by_step if blame.share > 0] or [_NOTHING_KNOWN],
         key=lambda blame: (not status.open_levels.intersection(blame.levels), -blame.share),
     )
+    blamed = {blame.step for blame in blames}
+    others = [Blamed(info.name, "unidentified", (), 0.0) for info in status.steps if info.prompt]
     addressing = [(blame, level) for blame in blames for level in blame.levels]
-    honest_tries = [(blame, level) for blame in blames for level in ("prompt", "parameter", "structure")]
+    honest_tries = [
+        (blame, level)
+        for blame in (*blames, *(other for other in others if other.step not in blamed))
+        for level in ("prompt", "parameter", "structure")
+    ]
+    for tries in (addressing, honest_tries):
+        tries.sort(key=lambda each: each[1] == "prompt" and each[0].step in stuck)
     for blame, level in (*addressing, *honest_tries):
         if level in status.open_levels:
             yield from (Idea(level, plan) for plan in _plans(blame, level, status, every_edit))

@@ -6,6 +6,7 @@ again with the results that the conversation holds, up to the first call that ha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
@@ -98,6 +99,8 @@ class _Session:
     """Ideas that a tool error cut short once; each gets one more chance."""
     rejected: list[str] = field(default_factory=list)
     """Techniques that were rejected in a row, the latest last."""
+    in_vain: Counter[str] = field(default_factory=Counter)
+    """By step, what was rejected there since the last acceptance."""
     accepted: int = 0
     accepted_before: int = 0
     """In earlier sessions."""
@@ -261,6 +264,7 @@ class _Session:
         if verdict.accepted:
             self.accepted += 1
             self.rejected.clear()
+            self.in_vain.clear()
             self.unfit.clear()
             if left > 0:
                 yield from self._read_findings("Accepted. What is lost now?")
@@ -269,6 +273,7 @@ class _Session:
             return
         if verdict.looked:
             self.rejected.append(idea.plan.technique)
+            self.in_vain[idea.plan.step] += 1
         if not verdict.restored:
             yield from self._restore(old, new)
 
@@ -327,7 +332,8 @@ class _Session:
 
     def _untried(self) -> Iterator[Idea]:
         known = self.done | self.unfit | self.status.tried
-        for idea in ideas(self.status, self.findings, every_edit=bool(self.refused_at)):
+        stuck = {step for step, times in self.in_vain.items() if times >= PLATEAU}
+        for idea in ideas(self.status, self.findings, every_edit=bool(self.refused_at), stuck=stuck):
             if idea.key not in known and (idea.key[0], "") not in known:
                 yield idea
 

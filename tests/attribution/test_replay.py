@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -176,3 +177,16 @@ def test_a_changed_request_differs_only_where_it_should(content: Any) -> None:
     assert more.messages[0] == request.messages[0]
     assert "More" in str(more.messages[1])
     assert "Hello" in str(more.messages[1])
+
+
+def test_a_step_is_given_the_documents_that_the_benchmark_declares_for_it() -> None:
+    titles = {"gold_titles": ["Paris", "Oslo"], "gold_by_step": {"retrieve": ["Oslo"]}}
+    declared = Case("c0", {"question": "Which country?"}, {"answer": "France"}, titles)
+    view = CaseView(record(0, 0.0, ["Rome | Rome is in Italy."]), declared, frozenset({"retrieve"}))
+    change = intervention(Arm("retrieve", "gold"), view, Library([], LINES), teacher=None, trial=0)
+    assert change == Intervention("retrieve", outputs=(["Oslo | Oslo is in Norway."],))
+    free = replace(declared, metadata={"gold_titles": ["Paris", "Oslo"]})
+    anything = CaseView(record(0, 0.0, ["Rome | Rome is in Italy."]), free, frozenset({"retrieve"}))
+    change = intervention(Arm("retrieve", "gold"), anything, Library([], LINES), teacher=None, trial=0)
+    assert change is not None
+    assert len(change.outputs[0]) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fapo.attribution.blame import Attribution
 from fapo.optimize.events import Attempt, State
 from fapo.records import LEVELS, Level
 
@@ -36,6 +37,27 @@ def prompts_tried(state: State) -> bool:
     """A prompt variant was accepted, or the search ran into a plateau."""
     accepted = any(attempt.level == "prompt" and attempt.verdict == "accepted" for attempt in state.attempts)
     return accepted or plateau(state.attempts)
+
+
+def tried_in_vain(attempts: tuple[Attempt, ...]) -> frozenset[str]:
+    """Steps at which PLATEAU prompt variants, each with its own technique, were rejected since the last acceptance."""
+    good = [number for number, attempt in enumerate(attempts) if attempt.verdict == "accepted"]
+    techniques: dict[str, set[str]] = {}
+    for attempt in attempts[good[-1] + 1 if good else 0 :]:
+        if attempt.looked and attempt.level == "prompt" and attempt.novelty >= NOVEL:
+            techniques.setdefault(attempt.step, set()).add(attempt.technique.strip().casefold())
+    return frozenset(step for step, names in techniques.items() if len(names) >= PLATEAU)
+
+
+def shares_left(attribution: Attribution, attempts: tuple[Attempt, ...]) -> dict[str, float]:
+    """The lost score by level. What is blamed on prompts of steps where these were tried in vain is `unidentified`."""
+    shares = {str(level): share for level, share in attribution.by_level.items()}
+    vain = tried_in_vain(attempts)
+    for blame in attribution.by_step:
+        if blame.step in vain and blame.levels[:1] == ("prompt",):
+            shares["prompt"] -= blame.share
+            shares["unidentified"] += blame.share
+    return shares
 
 
 def decide_level(level: Level, state: State, scope: tuple[Level, ...], shares: Mapping[str, float]) -> LevelDecision:

@@ -33,7 +33,7 @@ from fapo.optimize.events import (
     Replayed,
     State,
 )
-from fapo.optimize.levels import LevelDecision, decide_level
+from fapo.optimize.levels import LevelDecision, decide_level, shares_left
 from fapo.pipeline.spec import load_spec
 from fapo.records import Case, Level, Split, Usage
 from fapo.store.testlock import close_look, lock_home, open_look, require_look
@@ -236,7 +236,7 @@ class Run:
         return {case.id: case for case in self.project.cases(split)}
 
     async def shares(self) -> Mapping[str, float]:
-        return shares_of(await self.attribution())
+        return shares_left(await self.attribution(), self.state.attempts)
 
     def learn(self, variant: str, lesson: str) -> None:
         """Take down what the agent learned from a variant. Raises UsageError for a variant that there is not."""

@@ -294,6 +294,8 @@ class _Session:
         wanted += [level for level, share in self.findings.by_level.items() if share > 1 - LARGER_PART]
         if plateau or exhausted:
             wanted.append("parameter")
+            if self._in_vain() > LARGER_PART:
+                wanted.append("structure")
         patience = 1 if exhausted else PLATEAU - 1
         return [
             level
@@ -303,6 +305,17 @@ class _Session:
             and "scope" not in self.status.closed_levels.get(level, "")
             and (level not in self.refused_at or self.verdicts >= self.refused_at[level] + patience)
         ]
+
+    def _stuck(self) -> set[str]:
+        """Steps that PLATEAU ideas in a row did not help."""
+        return {step for step, times in self.in_vain.items() if times >= PLATEAU}
+
+    def _in_vain(self) -> float:
+        """The share of the loss at steps that are stuck, and of what nobody knows where it lies."""
+        stuck = self._stuck()
+        return sum(
+            blame.share for blame in self.findings.by_step if blame.step in stuck or blame.category == "unidentified"
+        )
 
     def _outside(self) -> float:
         closed = {"prompt", "parameter", "structure"} - self.status.open_levels
@@ -332,8 +345,7 @@ class _Session:
 
     def _untried(self) -> Iterator[Idea]:
         known = self.done | self.unfit | self.status.tried
-        stuck = {step for step, times in self.in_vain.items() if times >= PLATEAU}
-        for idea in ideas(self.status, self.findings, every_edit=bool(self.refused_at), stuck=stuck):
+        for idea in ideas(self.status, self.findings, every_edit=bool(self.refused_at), stuck=self._stuck()):
             if idea.key not in known and (idea.key[0], "") not in known:
                 yield idea
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fapo.attribution.blame import Attribution, Share, StepBlame
 from fapo.optimize.events import (
     Decided,
     Entry,
@@ -28,7 +30,7 @@ from fapo.optimize.events import (
     read_entries,
     replay,
 )
-from fapo.optimize.levels import closed_reasons, decide_level, initial_levels
+from fapo.optimize.levels import closed_reasons, decide_level, initial_levels, shares_left, tried_in_vain
 from fapo.records import LEVELS, Usage
 
 ALL = LEVELS
@@ -205,6 +207,38 @@ def test_parameters_open_on_a_plateau_or_on_attribution() -> None:
     assert decide_level("parameter", plateau, ALL, INSIDE).granted
     assert decide_level("parameter", after(), ALL, {"parameter": 0.7, "prompt": 0.3}).granted
     assert not decide_level("parameter", after(), ALL, INSIDE).granted
+
+
+def _blamed(**by_step: float) -> Attribution:
+    steps = tuple(
+        StepBlame(step, "reasoning", ("prompt",), 1, share, "medium", "", ()) for step, share in by_step.items()
+    )
+    shares: dict[Share, float] = {"prompt": 1.0, "parameter": 0.0, "structure": 0.0, "unidentified": 0.0}
+    return Attribution(9, 0, 0.5, 0.5, (), steps, shares, "prompt", "")
+
+
+def test_blame_on_a_prompt_that_was_changed_in_vain_does_not_hold_structure_closed() -> None:
+    tries = [(name, "prompt", "rejected") for name in ("role", "contract", "evidence")]
+    state = after(*tries)
+    assert tried_in_vain(state.attempts) == {"classify"}
+    shares = shares_left(_blamed(classify=0.6, summary=0.4), state.attempts)
+    assert shares == pytest.approx({"prompt": 0.4, "parameter": 0.0, "structure": 0.0, "unidentified": 0.6})
+    assert decide_level("structure", state, ALL, shares).granted
+    elsewhere = shares_left(_blamed(classify=0.4, summary=0.6), state.attempts)
+    assert not decide_level("structure", state, ALL, elsewhere).granted
+
+
+@pytest.mark.parametrize(
+    "tries",
+    [
+        [("role", "prompt", "rejected")] * 3,
+        [("role", "prompt", "rejected"), ("contract", "prompt", "rejected")],
+        [(name, "prompt", "rejected") for name in "abc"] + [("d", "prompt", "accepted")],
+        [(name, "parameter", "rejected") for name in "abc"],
+    ],
+)
+def test_a_step_counts_as_tried_after_three_prompt_techniques_since_the_last_acceptance(tries: Any) -> None:
+    assert not tried_in_vain(after(*tries).attempts)
 
 
 def test_scope_bounds_what_opens() -> None:

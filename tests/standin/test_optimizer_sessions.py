@@ -250,7 +250,7 @@ def test_a_prompt_that_lacks_a_contract_gets_one_and_nothing_else_is_opened(tmp_
     assert bench.used("request_level") == []
 
 
-def test_structure_is_never_asked_for_where_attribution_does_not_point_to_it(tmp_path: Path) -> None:
+def test_structure_is_asked_for_only_after_prompts_of_the_blamed_step_were_tried_in_vain(tmp_path: Path) -> None:
     bench = Workbench(
         lay_out(tmp_path),
         lambda files: 0.5,
@@ -258,7 +258,10 @@ def test_structure_is_never_asked_for_where_attribution_does_not_point_to_it(tmp
         variants=40,
     )
     run_session(bench)
-    assert {one["level"] for one in bench.used("request_level")} == {"parameter"}
+    asked = [n for n, (name, given) in enumerate(bench.calls) if given.get("level") == "structure"]
+    submitted = [n for n, (name, _) in enumerate(bench.calls) if name == "mcp__fapo__submit"]
+    assert asked
+    assert submitted[2] < asked[0]
 
 
 def test_the_session_begins_with_status_and_attribution(tmp_path: Path) -> None:
@@ -277,7 +280,7 @@ def test_after_an_acceptance_attribution_is_read_again(tmp_path: Path) -> None:
 
 def test_what_is_clearly_worse_on_train_is_dropped_and_taken_back(tmp_path: Path) -> None:
     def value(files: Files) -> float:
-        return 0.5 if prompt_of(files) == CLASSIFY else 0.1
+        return 0.5 if prompt_of(files) == CLASSIFY and CODE in files.values() else 0.1
 
     bench = Workbench(
         lay_out(tmp_path), value, lambda files: blame(("classify", "reasoning", ["prompt"], 1.0)), variants=40

@@ -26,6 +26,7 @@ TRACED_CASES = 2000
 
 def figures(evaluation: Evaluation, project: Project, *, ran: bool) -> dict[str, Any]:
     """The result of `fapo eval --json`. `ran` is False where a finished evaluation was only read back."""
+    from fapo.report.beside import beside, guard_lines
     from fapo.report.step_table import step_rows
     from fapo.stats import mean_interval, repeatability
     from fapo.store.files import to_python
@@ -40,11 +41,14 @@ def figures(evaluation: Evaluation, project: Project, *, ran: bool) -> dict[str,
         if result.value is not None:
             samples.setdefault(result.case_id, []).append(result.value)
     agreement = repeatability(samples)
+    others = beside(evaluation.read_records())
     return {
         "pipeline": project.spec.name,
         "split": evaluation.manifest.split,
         "note": project.sample_note,
         "score": score or {"mean": None, "ci95": None, "n": 0},
+        "beside": to_python(others),
+        "guards": list(guard_lines(project.benchmark.guards, others)) if project.guarded else "off",
         "trials": evaluation.manifest.trials,
         "repeatability": None if agreement is None else to_python(agreement),
         "failures": len(evaluation.failed("pipeline")),
@@ -69,6 +73,11 @@ def show(evaluation: Evaluation, project: Project, found: dict[str, Any]) -> Non
         low, high = score["ci95"]
         console.print(f"[bold]{name}[/] on {split}: mean score [bold]{score['mean']:.3f}[/] "
                       f"(95 % interval {low:.3f} to {high:.3f}) on {score['n']} cases")  # fmt: skip
+    if found["beside"]["parts"]:
+        parts = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in found["beside"]["parts"].items())
+        console.print(f"beside it: {escape(parts)}")
+    for line in found["guards"] if project.guarded else ["off"]:
+        console.print(f"guard: {escape(line)}")
     if found["repeatability"]:
         console.print(f"{found['trials']} samples of each case: {repeatability_line(found['repeatability'])}")
     ran = "cases" if found["trials"] == 1 else "samples"

@@ -85,6 +85,8 @@ def prepare(
     spec = load_full_spec(benchmark)
     if spec is None:
         raise UsageError("has no more than its sample: there is nothing to prepare", path=benchmark)
+    if corpus is not None and corpus not in spec.corpora:
+        raise UsageError(f"no such corpus: `{corpus}`; there are {', '.join(spec.corpora) or 'none'}", path=benchmark)
     rows: Rows = {}
     fetched: dict[str, Fetched] = {}
     for name, source in spec.sources.items():
@@ -145,9 +147,6 @@ def _write_corpus(
 ) -> int:
     """The corpus that was named, or else the one that `prepare.py` makes of the rows; how many documents it has."""
     if named is not None:
-        if named not in spec.corpora:
-            known = ", ".join(spec.corpora) or "none"
-            raise UsageError(f"no such corpus: `{named}`; there are {known}")
         source = spec.corpora[named]
         say(f"corpus {named}: {source.describe()}")
         fetched = fetch(source, licence=spec.licence, data_dir=data_dir)

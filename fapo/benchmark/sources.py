@@ -49,7 +49,7 @@ class FullSource(BaseModel):
 
     def describe(self) -> str:
         size = sum(file.bytes or 0 for file in self.files)
-        shown = f", {size / 1e6:,.1f} MB" if size else ""
+        shown = f", {size / 1e6:,.1f} MB" if size else ", size not known"
         return f"{self.id}, {', '.join(file.path for file in self.files)}{shown}"
 
 

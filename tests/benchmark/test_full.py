@@ -6,7 +6,10 @@ import csv
 import gzip
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +141,30 @@ def test_values_are_read_as_the_files_have_them(tmp_path: Path) -> None:
     assert read_rows([tmp_path / "r.jsonl.gz", tmp_path / "r.parquet"]) == rows + rows
     with pytest.raises(UsageError, match="unknown kind"):
         read_rows([tmp_path / "r.xlsx"]) if (tmp_path / "r.xlsx").write_text("x") else None
+
+
+MIXED = '{"k": "a", "answer": "016"}\n{"k": "b", "answer": 7}\n{"k": "c", "answer": "null"}\n'
+WITH_DATASETS = """\
+import datasets, json, sys
+datasets.disable_progress_bars()
+rows = datasets.load_dataset("json", data_files=sys.argv[1], split="train", cache_dir=sys.argv[2])
+print(json.dumps(rows["answer"][:]))
+"""
+
+
+def test_values_that_datasets_changes_stay_as_they_are_here(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.jsonl"
+    path.write_text(MIXED)
+    command = [sys.executable, "-c", WITH_DATASETS, str(path), str(tmp_path / "cache")]
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout) == [16, 7, None]
+    assert [row["answer"] for row in read_rows([path])] == ["016", 7, "null"]
+
+
+def test_an_unknown_corpus_is_refused_before_anything_is_fetched(benchmark: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such corpus: `wiki`; there are none"):
+        prepare(benchmark, tmp_path / "kept", data_dir=None, corpus="wiki")
 
 
 def test_the_command_line(benchmark: Path, data_dir: Path, tmp_path: Path) -> None:

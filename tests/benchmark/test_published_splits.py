@@ -20,6 +20,9 @@ from fapo.benchmark.full import prepare
 from fapo.benchmark.sources import read_rows
 from fapo.data import load_benchmark
 from fapo.errors import UsageError
+from fapo.benchmark.sources import read_rows
+from fapo.evaluation.scoring import load_score
+from fapo.records import Case, Prediction
 from tests.support.command import builtin
 
 HOTPOT_ROWS = 90447
@@ -78,6 +81,21 @@ def test_hover(as_objects: bool) -> None:
     assert number % 3 == 1, "three distinct titles"
     assert case["expected"] == {"titles": [f"T{number}-{title}" for title in range(3)]}
     assert case["inputs"] == {"claim": f"claim {number}"}
+
+
+def test_hovers_own_rows() -> None:
+    rows = read_rows([builtin("benchmarks", "hover") / "real" / "hover_dev_3hop_first30.json"])
+    assert len(rows) == 30
+    splits = adapter("hover").cases({"train": rows})
+    assert {split: len(cases) for split, cases in splits.items()} == {"test": 12, "validation": 12, "train": 6}
+    every = {case["id"]: case for cases in splits.values() for case in cases}
+    first = every["1ce51ba0-ddfd-4ef7-8eac-064d31cf0706"]
+    assert first["expected"] == {"titles": ["Verna Bloom", "Animal House", "Jay Cocks"]}
+    score = load_score("gold_titles", Path())
+    for case in every.values():
+        titles = case["expected"]["titles"]
+        assert score(Case(case["id"], case["inputs"], case["expected"]), Prediction("", tuple(titles))).value == 1
+        assert score(Case(case["id"], case["inputs"], case["expected"]), Prediction("", tuple(titles[:2]))).value == 0
 
 
 def test_ifbench() -> None:

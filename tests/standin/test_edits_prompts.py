@@ -7,6 +7,7 @@ import jinja2.meta
 import pytest
 import yaml
 
+from fapo.standin.conversation import Findings, Status, StepInfo
 from fapo.standin.edits import (
     PROMPT_EDITS,
     Facts,
@@ -19,6 +20,8 @@ from fapo.standin.edits import (
     front_matter,
     insert_in_user,
 )
+from fapo.standin.ideas import ideas
+from fapo.standin.reflector import reflect
 
 PROMPT = """\
 ---
@@ -157,3 +160,22 @@ def test_a_token_limit_doubles() -> None:
     assert doubled is not None
     assert "max_tokens: 400" in doubled
     assert double_max_tokens("User:\nx\n") is None
+
+
+def test_gepas_reflection_writes_what_stands_in_the_optimizers_list_and_nothing_else() -> None:
+    instructions = {edit.instruction for edit in PROMPT_EDITS}
+    written = set()
+    for number in range(60):
+        prompt = f"Improve this instruction.\n```\nName the team.\n```\nExample {number}."
+        (first, *added) = reflect([{"role": "user", "content": prompt}]).strip("`").strip().split("\n")
+        assert first == "Name the team."
+        assert set(added) <= instructions
+        written |= set(added)
+    plain = {edit.instruction for edit in PROMPT_EDITS if not edit.for_json and edit.needs is None}
+    assert written == plain
+
+
+def test_the_optimizer_proposes_the_same_list() -> None:
+    steps = (StepInfo("name", "prompts/name.md"),)
+    found = ideas(Status(steps=steps), Findings(), every_edit=True)
+    assert {idea.plan.technique for idea in found if idea.level == "prompt"} == {e.technique for e in PROMPT_EDITS}

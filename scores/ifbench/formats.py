@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+from emoji import is_emoji
+
 from .registry import verifies
 from .text import EDGES, bare, sentences, tokens
 
@@ -66,17 +68,11 @@ def emoji(reply: str) -> bool:
     for place, sentence in enumerate(found):
         if not sentence:
             return False
-        if not any(map(_is_emoji, sentence[-2:])):
+        if not any(map(is_emoji, sentence[-2:])):
             after = found[place + 1] if place + 1 < len(found) else ""
-            if not after or not _is_emoji(after[0]):
+            if not after or not is_emoji(after[0]):
                 return False
     return True
-
-
-def _is_emoji(letter: str) -> bool:
-    from emoji import is_emoji  # noqa: PLC0415  loads its tables
-
-    return bool(is_emoji(letter))
 
 
 @verifies("format:line_indent", "a line is not indented further than the one before")

@@ -1,11 +1,22 @@
-"""Words and sentences, as the published verifiers take them, without data to download."""
+"""Words and sentences, as the published verifiers take them, without data to download.
+
+Libraries are loaded with the module and not by the first reply: scoring one has a time limit, and an import that is
+interrupted leaves them broken.
+"""
 
 from __future__ import annotations
 
-import functools
 import re
 import string
 from typing import Any
+
+import langdetect
+from langdetect.detector_factory import init_factory
+from nltk.tokenize.destructive import NLTKWordTokenizer
+
+langdetect.DetectorFactory.seed = 0
+init_factory()
+_TOKENIZER = NLTKWordTokenizer()
 
 PUNCTUATION = string.punctuation
 EDGES = PUNCTUATION + " "
@@ -64,23 +75,13 @@ def count_words(text: str) -> int:
     return len(re.findall(r"\w+", text))
 
 
-@functools.cache
-def _tokenizer() -> Any:
-    from nltk.tokenize.destructive import NLTKWordTokenizer  # noqa: PLC0415  takes a second to load
-
-    return NLTKWordTokenizer()
-
-
 def tokens(text: str) -> list[str]:
     """Words and punctuation in the Penn Treebank's way, sentence by sentence."""
-    return [token for part in re.split(r"(?<=[.!?])\s+", text) for token in _tokenizer().tokenize(part)]
+    return [token for part in re.split(r"(?<=[.!?])\s+", text) for token in _TOKENIZER.tokenize(part)]
 
 
 def language_of(text: str) -> str | None:
     """An ISO 639-1 code, always the same one for the same text; None where nothing can be told."""
-    import langdetect  # noqa: PLC0415  loads its profiles
-
-    langdetect.DetectorFactory.seed = 0
     try:
         return str(langdetect.detect(text))
     except langdetect.LangDetectException:

@@ -7,6 +7,8 @@ import string
 from collections import Counter
 from itertools import pairwise
 
+import syllapy
+
 from .registry import verifies
 from .text import EDGES, PUNCTUATION, bare, sentences, tokens
 
@@ -69,16 +71,11 @@ def prime_lengths(reply: str) -> bool:
 def start_verb(reply: str) -> bool:
     """By a list of common verbs and their endings; the published verifier asks a tagger, which needs data."""
     first = next(iter(tokens(reply)), "").lower()
-    stems = {
-        first,
-        first.removesuffix("s"),
-        first.removesuffix("es"),
-        first.removesuffix("d"),
-        first.removesuffix("ed"),
-    }
-    if first.endswith("ing"):
-        stem = first[:-3]
-        stems |= {stem, f"{stem}e", stem[:-1] if stem[-2:-1] == stem[-1:] else stem}
+    stems = {first, first.removesuffix("s"), first.removesuffix("es"), first.removesuffix("d")}
+    for ending in ("ed", "ing"):
+        if first.endswith(ending):
+            stem = first.removesuffix(ending)
+            stems |= {stem, f"{stem}e", stem[:-1] if stem[-2:-1] == stem[-1:] else stem}
     return bool(stems & _VERBS) or first in ("is", "are", "was", "were", "has", "had", "did", "does")
 
 
@@ -89,8 +86,6 @@ def repeats(reply: str, small_n: float) -> bool:
 
 @verifies("words:odd_even_syllables", "words with odd and even numbers of syllables do not alternate")
 def odd_even_syllables(reply: str) -> bool:
-    import syllapy  # noqa: PLC0415  loads its dictionary
-
     odd = [syllapy.count(word) % 2 for word in bare(reply).lower().split()]
     return all(one != other for one, other in pairwise(odd))
 

@@ -20,7 +20,6 @@ from fapo.benchmark.full import prepare
 from fapo.benchmark.sources import read_rows
 from fapo.data import load_benchmark
 from fapo.errors import UsageError
-from fapo.benchmark.sources import read_rows
 from fapo.evaluation.scoring import load_score
 from fapo.records import Case, Prediction
 from tests.support.command import builtin

@@ -220,7 +220,7 @@ def scored_as_others(evaluation: Path) -> float:
         assert record.prediction is not None
         sent = tuple(recorded([record], "untrusted"))
         prediction = Prediction(record.prediction.output, sent={"untrusted": sent})
-        return (await project.score.judged(case, prediction, Judge(cast(Gateway, gateway), "judge"))).value
+        return (await project.score.waited(case, prediction, Judge(cast(Gateway, gateway), "judge"))).value
 
     async def values() -> list[float]:
         others = [*cases[2:], *cases[:2]]

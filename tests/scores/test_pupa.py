@@ -35,7 +35,7 @@ def scored(
     expected = {"reply": "reference", "pieces": list(pieces), "units": len(pieces) if units is None else units}
     prediction = Prediction(reply, sent={"untrusted": sent} if sent else {})
     case = Case("c", {"user_query": QUERY}, expected)
-    found = asyncio.run(SCORE.judged(case, prediction, Judge(cast(Gateway, gateway), "the-judge")))
+    found = asyncio.run(SCORE.waited(case, prediction, Judge(cast(Gateway, gateway), "the-judge")))
     return found, gateway.requests
 
 

@@ -24,7 +24,7 @@ from fapo.optimize.opening import open_test
 from fapo.optimize.run import BASELINE, Run
 from fapo.optimize.start import begin
 from fapo.optimize.tools import Toolbox
-from fapo.optimize.validation import decide, noise_floor, outlook, verify_target
+from fapo.optimize.validation import decide, noise_floor, noise_is_affordable, outlook, verify_target
 from fapo.optimize.workspace import editable
 from fapo.records import Usage
 
@@ -102,7 +102,7 @@ class Search:
         await estimate(run)
         await run.evaluate(BASELINE, "validation")
         await run.evaluate(BASELINE, "train")
-        if run.config.noise_floor:
+        if run.config.noise_floor and noise_is_affordable(run):
             await noise_floor(run)
         seen = ""
         if (noise := run.state.noise) is not None:

@@ -18,6 +18,14 @@ from fapo.store.variants import snapshot_digest
 SMALL_GAIN = 0.05
 """A gain that users hope to see; what it would take is told where validation cannot show it."""
 MOST_TRIALS = 20
+NOISE_SHARE = 0.1
+"""How much of the calls of a bounded search the second arm may take."""
+
+
+def noise_is_affordable(run: Run) -> bool:
+    """Whether a second arm of the baseline leaves a search that is bounded in calls to its variants."""
+    limit, done = run.config.search_calls, run.state.evaluated(BASELINE, "validation")
+    return limit is None or done is None or done.demand.llm_calls <= NOISE_SHARE * limit
 
 
 async def noise_floor(run: Run) -> NoiseFloor:

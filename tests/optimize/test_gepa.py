@@ -42,3 +42,4 @@ def test_the_optimizer_of_fapo_obeys_the_same_bound(tmp_path: Path, seed: str) -
     pipeline = builtin("pipelines", "quickstart")
     result = optimize(tmp_path, pipeline, "--search-calls", "400", "--seed", seed)
     assert 400 <= result["searched"] <= 400 + 2 * 80 + 40
+    assert result["noise"] is None, "a second arm of the baseline would take more than a tenth of the calls"

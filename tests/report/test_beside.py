@@ -39,5 +39,5 @@ def test_each_guard_says_what_is_allowed_and_what_was_taken() -> None:
         "dollars: $0.5000 a case; one of a variant may take 2 times the baseline's mean",
         "inputs that pipeline code sees: claim",
     ]
-    assert list(guard_lines(Guards(tokens=4), beside([record(1, tokens=None)])))[0].startswith("tokens: unknown a case")
+    assert next(guard_lines(Guards(tokens=4), beside([record(1, tokens=None)]))).startswith("tokens: unknown a case")
     assert list(guard_lines(Guards(), beside([]))) == []

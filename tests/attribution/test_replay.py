@@ -183,10 +183,10 @@ def test_a_step_is_given_the_documents_that_the_benchmark_declares_for_it() -> N
     titles = {"gold_titles": ["Paris", "Oslo"], "gold_by_step": {"retrieve": ["Oslo"]}}
     declared = Case("c0", {"question": "Which country?"}, {"answer": "France"}, titles)
     view = CaseView(record(0, 0.0, ["Rome | Rome is in Italy."]), declared, frozenset({"retrieve"}))
-    change = intervention(Arm("retrieve", "gold"), view, Library([], LINES), teacher=None, trial=0)
+    change = intervention(Arm("retrieve", "gold"), view, Library([], LINES), teacher=None)
     assert change == Intervention("retrieve", outputs=(["Oslo | Oslo is in Norway."],))
     free = replace(declared, metadata={"gold_titles": ["Paris", "Oslo"]})
     anything = CaseView(record(0, 0.0, ["Rome | Rome is in Italy."]), free, frozenset({"retrieve"}))
-    change = intervention(Arm("retrieve", "gold"), anything, Library([], LINES), teacher=None, trial=0)
+    change = intervention(Arm("retrieve", "gold"), anything, Library([], LINES), teacher=None)
     assert change is not None
     assert len(change.outputs[0]) == 2

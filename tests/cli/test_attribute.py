@@ -54,8 +54,17 @@ def test_an_evaluation_of_a_run_is_attributed_as_the_run_does(evaluated: tuple[P
     assert (found["variant"], found["split"], found["n"]) == ("000", "train", 80)
 
 
-@pytest.mark.parametrize("what", ["missing", "not an evaluation", "other cases"])
-def test_what_cannot_be_attributed_is_refused(evaluated: tuple[Path, Path], tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("missing", "no such directory"),
+        ("not an evaluation", "evaluation.json is missing"),
+        ("other cases", "cases have changed"),
+    ],
+)
+def test_what_cannot_be_attributed_is_refused(
+    evaluated: tuple[Path, Path], tmp_path: Path, what: str, words: str
+) -> None:
     directory = tmp_path / "evaluation"
     if what != "missing":
         directory.mkdir()
@@ -67,4 +76,4 @@ def test_what_cannot_be_attributed_is_refused(evaluated: tuple[Path, Path], tmp_
         (directory / "evaluation.json").write_text(json.dumps(manifest | {"cases_digest": "0" * 64}))
     done = fapo(tmp_path, "attribute", directory)
     assert done.code == 2
-    assert ("cases have changed" if what == "other cases" else "evaluation.json is missing") in done.err
+    assert words in done.err

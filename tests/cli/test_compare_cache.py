@@ -92,7 +92,7 @@ def test_a_program_reads_one_object(arms: Path) -> None:
     [
         ("a", "test", "not comparable: A ran on validation, B on test"),
         ("a", "a", "A and B are the same evaluation"),
-        ("a", "nowhere", "nowhere: not an evaluation: evaluation.json is missing"),
+        ("a", "nowhere", "nowhere: no such evaluation, and none in"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line_and_exit_code_2(arms: Path, a: str, b: str, words: str) -> None:

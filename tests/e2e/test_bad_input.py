@@ -83,7 +83,10 @@ MISSPELT: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a split": (misspell("pipeline.yaml", ", test: data/test.jsonl", ""), "`data.test`: is missing"),
     "the name": (misspell("pipeline.yaml", "name: ", "name: 1 "), "`name`: must be a letter, then"),
-    "a role": (misspell("pipeline.yaml", "task: standin", "tsk: standin"), "needs the role `task`, and has tsk"),
+    "a role": (
+        misspell("pipeline.yaml", "task: standin", "tsk: standin"),
+        "no model has the role `task`; did you mean `tsk`?",
+    ),
     "a score": (misspell("pipeline.yaml", "exact_match", "exactmatch"), "did you mean `exact_match`?"),
     "a stand-in": (misspell("pipeline.yaml", "standin/reader", "standin/raeder"), "did you mean `standin/reader`?"),
     "a model": (misspell("pipeline.yaml", "standin/reader", "gpt4"), "unknown model `gpt4`: write provider/model"),

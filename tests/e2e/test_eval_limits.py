@@ -211,9 +211,9 @@ def test_trials_say_how_far_they_agree(finished: tuple[Path, Done]) -> None:
         (("--resume", "{}", "--trials", "3"), "--trials was 2 when it began"),
         (("--resume", "{}", "--limit", "5"), "--limit was 6 when it began"),
         (("--resume", "{}", "--split", "train"), "--split was validation when it began"),
-        (("--resume", "nowhere"), "request.json is missing"),
+        (("--resume", "nowhere"), "nowhere: no such evaluation in"),
         (("--resume", "{}", "--dry-run"), "leave out --resume"),
-        ((), "give a pipeline directory, or --resume RUN"),
+        ((), "give a pipeline directory, or --resume EVALUATION"),
         ((str(PIPELINE), "--budget-usd", "0"), "--budget-usd"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections import deque
@@ -45,6 +44,8 @@ def watch_command(
 
 
 async def _watch_run(directory: Path, interval: float) -> int:
+    from asyncio import sleep
+
     from rich.live import Live
 
     from fapo.cli.console import stdout
@@ -72,7 +73,7 @@ async def _watch_run(directory: Path, interval: float) -> int:
                 live.update(_screen(name, follower, progress, lines), refresh=True)
             idle = 0 if new or is_locked(directory) else idle + 1
             if follower.state.finished is None:
-                await asyncio.sleep(interval)
+                await sleep(interval)
     finally:
         if live is not None:
             live.stop()
@@ -165,6 +166,8 @@ def _close(directory: Path) -> int:
 
 
 async def _watch_evaluation(directory: Path, interval: float) -> int:
+    from asyncio import sleep
+
     from rich.markup import escape
 
     from fapo.cli.console import stdout
@@ -191,7 +194,7 @@ async def _watch_evaluation(directory: Path, interval: float) -> int:
                 live.update(progress_text(progress))
             idle = 0 if progress.done > before or is_locked(directory) else idle + 1
             before = progress.done
-            await asyncio.sleep(interval)
+            await sleep(interval)
     finally:
         if live is not None:
             live.stop()

@@ -16,6 +16,8 @@ GOLD_EVIDENCE, GOLD_BY_STEP = "gold_evidence", "gold_by_step"
 
 LEVELS: tuple[Level, ...] = ("prompt", "parameter", "structure")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+BASELINE = "000"
+"""The variant that a run begins with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,8 @@ def export_command(
 def _figures(files: RunFiles) -> RunFigures:
     from fapo.errors import UsageError
     from fapo.optimize.gather import gather
-    from fapo.tracking.figures import BASELINE, figures_of
+    from fapo.records import BASELINE
+    from fapo.tracking.figures import figures_of
 
     report = gather(files)
     if files.state.finished is None:
@@ -113,8 +114,7 @@ def _send(run: Path, files: RunFiles | None, endpoint: str | None, *, content: b
 def _evaluations(files: RunFiles, include_test: bool) -> Iterator[Path]:
     """Of baseline and best, on validation; with `include_test` on test, too."""
     from fapo.evaluation.evaluate import MANIFEST_FILE
-    from fapo.records import Split
-    from fapo.tracking.figures import BASELINE
+    from fapo.records import BASELINE, Split
 
     splits: tuple[Split, ...] = ("validation", "test") if include_test else ("validation",)
     for variant in dict.fromkeys((BASELINE, files.state.incumbent)):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fapo.errors import StorageError, UsageError
 from fapo.optimize.events import read_entries, replay
-from fapo.optimize.run import BASELINE
+from fapo.records import BASELINE
 from fapo.store.files import read_json
 from fapo.store.run_names import RUN_FILE
 from fapo.store.variants import take_snapshot

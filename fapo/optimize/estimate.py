@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from fapo.evaluation.dry_run import DryRun, dry_run
 from fapo.optimize.events import Estimated
-from fapo.optimize.run import BASELINE, Run
+from fapo.optimize.run import Run
+from fapo.records import BASELINE
 
 SAMPLED = 3
 FOLDER = "estimate"

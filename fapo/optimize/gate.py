@@ -16,11 +16,12 @@ from fapo.optimize.judge import change_words, novelty
 from fapo.optimize.levels import NOVEL
 from fapo.optimize.limits import dollars_to_search, why_stop
 from fapo.optimize.reviewer import Claim, Reviewer, review_by_agent
-from fapo.optimize.run import BASELINE, Run
+from fapo.optimize.run import Run
 from fapo.optimize.validation import decide
 from fapo.optimize.workspace import Workspace
 from fapo.pipeline.check import check_pipeline
 from fapo.pipeline.spec import load_spec
+from fapo.records import BASELINE
 from fapo.review.address import addressed
 from fapo.review.changes import changed_level
 from fapo.review.gate import Finding, Review, ReviewContext, review

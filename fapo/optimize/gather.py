@@ -8,10 +8,9 @@ from typing import Literal
 
 from fapo.config import OptimizeConfig
 from fapo.optimize.division import figures_of, losses_of
-from fapo.optimize.run import BASELINE
 from fapo.optimize.run_files import RunFiles
 from fapo.optimize.summarise import summarise
-from fapo.records import Case, CaseRecord, Split
+from fapo.records import BASELINE, Case, CaseRecord, Split
 from fapo.report.diffs import side_by_side
 from fapo.report.facts import CaseChange, CaseList, MeasuredLoss, Ran, RunReport
 

@@ -6,8 +6,8 @@ import time
 from math import ceil
 
 from fapo.llm.budget import Kept
-from fapo.optimize.run import BASELINE, Run
-from fapo.records import Usage
+from fapo.optimize.run import Run
+from fapo.records import BASELINE, Usage
 
 REFUSALS_PER_VARIANT = 3
 """Submissions that review may turn down for each that validation may be asked about."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fapo.optimize.events import Finished, OpenedTest
-from fapo.optimize.run import BASELINE, Run
+from fapo.optimize.run import Run
+from fapo.records import BASELINE
 
 
 async def open_test(run: Run) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fapo.optimize.evaluated import gather_evaluation
 from fapo.optimize.gather import gather
-from fapo.optimize.run import BASELINE
 from fapo.optimize.run_files import RunFiles
+from fapo.records import BASELINE
 from fapo.report.facts import EvaluationReport
 from fapo.report.html import evaluation_html, run_html
 from fapo.report.markdown import evaluation_markdown, run_markdown

@@ -20,10 +20,10 @@ from fapo.llm.gateway import Gateway
 from fapo.optimize.events import Decided, Reflected, SearchEnded, Submitted
 from fapo.optimize.limits import why_stop
 from fapo.optimize.opening import open_test
-from fapo.optimize.run import BASELINE, Run
+from fapo.optimize.run import Run
 from fapo.optimize.start import begin
 from fapo.pipeline.components import instructions, with_instructions
-from fapo.records import Case, CaseRecord, ModelRequest, Split
+from fapo.records import BASELINE, Case, CaseRecord, ModelRequest, Split
 from fapo.store.variants import snapshot_digest
 
 TECHNIQUE = "reflection"

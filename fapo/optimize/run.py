@@ -35,11 +35,10 @@ from fapo.optimize.events import (
 )
 from fapo.optimize.levels import LevelDecision, decide_level, shares_left
 from fapo.pipeline.spec import load_spec
-from fapo.records import Case, Level, Split, Usage
+from fapo.records import BASELINE, Case, Level, Split, Usage
 from fapo.store.testlock import close_look, lock_home, open_look, require_look
 from fapo.store.variants import Snapshot, freeze_snapshot, snapshot_digest, take_snapshot
 
-BASELINE = "000"
 TRIALS_A_SEED = 100
 """Trial numbers that a seed has for itself, so that searches with different seeds draw samples of their own."""
 

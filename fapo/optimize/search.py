@@ -21,12 +21,12 @@ from fapo.optimize.gate import Gate
 from fapo.optimize.lanes import Lane, directions
 from fapo.optimize.limits import dollars_to_search, test_reserve, why_stop
 from fapo.optimize.opening import open_test
-from fapo.optimize.run import BASELINE, Run
+from fapo.optimize.run import Run
 from fapo.optimize.start import begin
 from fapo.optimize.tools import Toolbox
 from fapo.optimize.validation import decide, noise_floor, noise_is_affordable, outlook, verify_target
 from fapo.optimize.workspace import editable
-from fapo.records import Usage
+from fapo.records import BASELINE, Usage
 
 MAX_IDLE_SESSIONS = 2
 """Sessions in a row that end without a new submission or `finish` before the run gives up on the agent."""

@@ -16,8 +16,8 @@ from fapo.errors import UsageError
 from fapo.evaluation.project import Project, open_project
 from fapo.optimize.events import LevelOpened, Started
 from fapo.optimize.levels import initial_levels
-from fapo.optimize.run import BASELINE, Run
-from fapo.records import SPLITS, Split
+from fapo.optimize.run import Run
+from fapo.records import BASELINE, SPLITS, Split
 from fapo.report.facts import Asked
 from fapo.store.files import make_directory, read_json, to_python, write_atomic
 from fapo.store.run_names import RUN_FILE

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from fapo.optimize.events import Attempt, Decided, Evaluated, Refused, State, Submitted
-from fapo.optimize.run import BASELINE
 from fapo.optimize.run_files import RunFiles
 from fapo.optimize.validation import detectable_gain
-from fapo.records import Split
+from fapo.records import BASELINE, Split
 from fapo.report.run_summary import (
     AgentFacts,
     Best,

@@ -11,8 +11,8 @@ from fapo.config import OptimizeConfig
 from fapo.optimize.events import Decided, NoiseFloor, State
 from fapo.optimize.judge import Arm, Question, judge, race_order, settled
 from fapo.optimize.limits import test_reserve
-from fapo.optimize.run import BASELINE, Run
-from fapo.records import Usage
+from fapo.optimize.run import Run
+from fapo.records import BASELINE, Usage
 from fapo.store.variants import snapshot_digest
 
 SMALL_GAIN = 0.05

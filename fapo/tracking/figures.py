@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fapo.records import BASELINE
 from fapo.report.facts import RunReport
 from fapo.report.run_summary import VariantRow
 from fapo.tracking import names
-
-BASELINE = "000"
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,14 +51,13 @@ def _write(client: MlflowClient, figures: RunFigures, experiment: str) -> str:
 
 def _finished_before(client: MlflowClient, home: str, name: str) -> str | None:
     """The run that is there; what an interrupted writing left behind is deleted."""
-    complete = None
-    for run in client.search_runs([home], f"tags.`{names.RUN}` = '{name}'", max_results=1000):
+    found = client.search_runs([home], f"tags.`{names.RUN}` = '{name}'", max_results=1000)
+    for run in found:
         if run.info.status == "FINISHED" and PARENT_TAG not in run.data.tags:
-            complete = run.info.run_id
-    if complete is None:
-        for run in client.search_runs([home], f"tags.`{names.RUN}` = '{name}'", max_results=1000):
-            client.delete_run(run.info.run_id)
-    return complete
+            return str(run.info.run_id)
+    for run in found:
+        client.delete_run(run.info.run_id)
+    return None
 
 
 def _begin(client: MlflowClient, home: str, name: str, started_at: float, tags: Mapping[str, str]) -> str:

@@ -30,8 +30,8 @@ from fapo.optimize.events import (
     State,
     Submitted,
 )
+from fapo.records import BASELINE
 
-BASELINE = "000"
 Tone = Literal["plain", "good", "bad", "warn", "strong"]
 _ENTRY = TypeAdapter(Entry)
 

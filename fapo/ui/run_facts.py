@@ -13,9 +13,9 @@ from fapo.evaluation.compare import Comparison
 from fapo.evaluation.evaluate import MANIFEST_FILE, TRACES_FILE, load_manifest
 from fapo.evaluation.request import read_cases
 from fapo.optimize.events import State
-from fapo.optimize.run import BASELINE, evaluation_name
+from fapo.optimize.run import evaluation_name
 from fapo.optimize.run_files import RunFiles
-from fapo.records import Usage
+from fapo.records import BASELINE, Usage
 from fapo.report.run_summary import Gain, describe_gain
 from fapo.ui.journal_view import Line, Point, Tone, TreeRow, chart, lines_of, read_journal, tree
 from fapo.ui.library import EVALUATIONS, JOURNAL, Library

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fapo.optimize.run import BASELINE
+from fapo.records import BASELINE
 from fapo.report.diffs import side_by_side
 from fapo.store.variants import take_snapshot
 from fapo.ui.journal_view import decisions
